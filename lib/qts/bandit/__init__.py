@@ -1,0 +1,1 @@
+"""Policies that choose among strategies, their rewards and propensities."""

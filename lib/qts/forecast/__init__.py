@@ -1,0 +1,1 @@
+"""Forecasters of returns and variances, one series or a panel, with intervals."""

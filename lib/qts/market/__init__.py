@@ -1,0 +1,1 @@
+"""Ticks, bars, quality rules and sample data."""

@@ -1,0 +1,164 @@
+"""A forecaster's model version: one JSON file with the parameters of all instruments, and the code that reads it.
+
+The same file serves the jobs, which take the parameters as they are, and everyone else, as an MLflow pyfunc model. No
+pickle is written or read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from qts.forecast.base import UNFITTED, Params
+from qts.forecast.history import History
+from qts.forecast.registry import build
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+FILE = "parameters.json"
+#: What the pyfunc model needs of this package; it travels with the version, so that it loads anywhere.
+_CODE = (
+    "__init__.py",
+    "errors.py",
+    "market/__init__.py",
+    "market/bar.py",
+    "forecast",
+    "mlops/__init__.py",
+    "mlops/bundle.py",
+)
+_REQUIREMENTS = ("numpy", "scipy", "pandas")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Parameters of one forecaster for every instrument that it was fitted to.
+
+    Attributes:
+        model: name of the forecaster.
+        interval: length of a bar, nanoseconds.
+        parameters: by instrument.
+    """
+
+    model: str
+    interval: int
+    parameters: Mapping[str, Params]
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {"model": self.model, "interval": self.interval, "parameters": dict(self.parameters)},
+            sort_keys=True,
+            allow_nan=False,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Bundle:
+        """The bundle in a model version's file of parameters."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+    def methods(self) -> dict[str, int]:
+        """How many instruments got which method in the end."""
+        methods = [p["method"] for p in self.parameters.values()]
+        return {method: methods.count(method) for method in sorted(set(methods))}
+
+    def _example(self) -> pd.DataFrame:
+        times = np.arange(1, 3) * np.timedelta64(self.interval, "ns") + np.datetime64("2020-01-01", "ns")
+        name = next(iter(sorted(self.parameters)), "A")
+        return pd.DataFrame({"instrument": name, "bar_time": times, "close": [100.0, 101.0], "realised_variance": 1e-4})
+
+    def save(self, folder: Path, run_id: str) -> None:
+        """Writes an MLflow model of the flavour pyfunc: parameters, code, signature and requirements."""
+        from importlib.metadata import version
+
+        import mlflow.pyfunc
+        from mlflow.models import Model
+
+        data = folder.with_name("data")
+        data.mkdir(parents=True)
+        (data / FILE).write_text(self.to_json(), encoding="utf-8")
+        code = folder.with_name("code") / "qts"
+        package = Path(__file__).resolve().parents[1]
+        for part in _CODE:
+            if (package / part).is_dir():
+                shutil.copytree(package / part, code / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                (code / part).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(package / part, code / part)
+        mlflow.pyfunc.save_model(
+            str(folder),
+            loader_module=__name__,
+            data_path=str(data / FILE),
+            code_paths=[str(code)],
+            mlflow_model=Model(run_id=run_id),
+            signature=_signature(),
+            input_example=self._example(),
+            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+        )
+
+
+class PyFunc:
+    """What `mlflow.pyfunc.load_model` gives: forecasts for a table of bars."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    def predict(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """Forecasts of the next bar after each bar.
+
+        Args:
+            bars: columns instrument, bar_time, close, realised_variance (NaN where unknown), in any order of rows.
+                Instruments that the version does not know get no forecasts.
+
+        Returns:
+            instrument, bar_time, target, mean, sd, lower_80, upper_80, lower_95, upper_95.
+        """
+        names, code = np.unique(bars["instrument"].to_numpy(dtype=object), return_inverse=True)
+        times = (
+            pd.to_datetime(bars["bar_time"], utc=True).dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
+        )
+        close, variance = (bars[name].to_numpy(np.float64) for name in ("close", "realised_variance"))
+        history = History.pack([str(name) for name in names], code, times, close, variance, self.bundle.interval)
+        unknown: Params = {"method": UNFITTED}
+        params = [self.bundle.parameters.get(name, unknown) for name in history.instruments]
+        parts = []
+        for target, forecast in build([self.bundle.model])[self.bundle.model].forecast(params, history).items():
+            row, column = np.nonzero(np.isfinite(forecast.mean))
+            figures: dict[str, Any] = {name: values[row, column] for name, values in vars(forecast).items()}
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "instrument": np.array(history.instruments, dtype=object)[column],
+                        "bar_time": pd.to_datetime(history.times[row, column], utc=True).tz_localize(None),
+                        "target": target,
+                        **figures,
+                    }
+                )
+            )
+        return pd.concat(parts, ignore_index=True)
+
+
+def _load_pyfunc(path: str) -> PyFunc:
+    """MLflow's entry point of a loader module."""
+    return PyFunc(Bundle.read(Path(path)))
+
+
+def _signature() -> ModelSignature:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    def schema(**columns: DataType) -> Schema:
+        return Schema([ColSpec(kind, name) for name, kind in columns.items()])
+
+    text, time, number = DataType.string, DataType.datetime, DataType.double
+    figures = dict.fromkeys(("mean", "sd", "lower_80", "upper_80", "lower_95", "upper_95"), number)
+    return ModelSignature(
+        schema(instrument=text, bar_time=time, close=number, realised_variance=number),
+        schema(instrument=text, bar_time=time, target=text, **figures),
+    )

@@ -1,0 +1,111 @@
+"""Model versions in MLflow's registry: register, move aliases, load by alias."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from qts.errors import ModelUnavailable
+from qts.mlops.bundle import FILE, Bundle
+from qts.mlops.tracking import Tracking, reachable
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+class Registry:
+    """The registered models of one experiment; a forecaster's name there is `<experiment>-forecast-<model>`.
+
+    Args:
+        tracking: the store; its registry is the same.
+    """
+
+    def __init__(self, tracking: Tracking) -> None:
+        self.tracking = tracking
+        self._loaded: dict[str, tuple[str, Bundle]] = {}
+
+    def registered_name(self, model: str) -> str:
+        return f"{self.tracking.experiment}-forecast-{model}"
+
+    def register(self, bundle: Bundle, run_id: str, key: str, tags: Mapping[str, str]) -> str:
+        """Files a bundle with its run and makes a version of it; once per key.
+
+        Args:
+            key: identity, kept as the version's tag `qts.key`; a replay finds the version that it made.
+
+        Returns:
+            The version.
+        """
+        found = self.find(bundle.model, key)
+        if found is not None:
+            return found[0]
+        name, client = self.registered_name(bundle.model), self.tracking.client
+        with reachable(self.tracking.uri), tempfile.TemporaryDirectory() as folder:
+            model = Path(folder) / "model"
+            bundle.save(model, run_id)
+            client.log_artifacts(run_id, str(model), "model")
+            if not client.search_registered_models(f"name = '{name}'"):
+                client.create_registered_model(name)
+            source = f"{client.get_run(run_id).info.artifact_uri}/model"
+            made = client.create_model_version(name, source, run_id, tags={**tags, "qts.key": key})
+            return str(made.version)
+
+    def find(self, model: str, key: str) -> tuple[str, dict[str, str]] | None:
+        """The version of a key with its tags, if there is one."""
+        with reachable(self.tracking.uri):
+            name = self.registered_name(model)
+            for version in self.tracking.client.search_model_versions(f"name = '{name}'"):
+                if version.tags.get("qts.key") == key:
+                    return str(version.version), dict(version.tags)
+            return None
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        with reachable(self.tracking.uri):
+            self.tracking.client.set_registered_model_alias(self.registered_name(model), alias, version)
+
+    def drop_alias(self, model: str, alias: str) -> None:
+        with reachable(self.tracking.uri):
+            if alias in self.aliases(model):
+                self.tracking.client.delete_registered_model_alias(self.registered_name(model), alias)
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """Versions by alias; none where the model was never registered."""
+        with reachable(self.tracking.uri):
+            found = self.tracking.client.search_registered_models(f"name = '{self.registered_name(model)}'")
+            return {alias: str(version) for alias, version in found[0].aliases.items()} if found else {}
+
+    def load(self, model: str, version: str) -> Bundle:
+        """The parameters of a version; kept in memory until another version of the model is asked for.
+
+        Raises:
+            ModelUnavailable: there is no such version, or its files cannot be read.
+        """
+        held = self._loaded.get(model)
+        if held is not None and held[0] == version:
+            return held[1]
+        client = self.tracking.client
+        with reachable(self.tracking.uri):
+            from mlflow.artifacts import download_artifacts
+
+            place = client.get_model_version_download_uri(self.registered_name(model), version)
+            with tempfile.TemporaryDirectory() as folder:
+                found = download_artifacts(
+                    artifact_uri=f"{place}/data/{FILE}", dst_path=folder, tracking_uri=self.tracking.uri
+                )
+                bundle = Bundle.read(Path(found))
+        self._loaded[model] = (version, bundle)
+        return bundle
+
+    def load_alias(self, model: str, alias: str = CHAMPION) -> tuple[str, Bundle]:
+        """The version that an alias points to now, and its parameters; loaded anew only when the alias has moved.
+
+        Raises:
+            ModelUnavailable: no version has this alias.
+        """
+        version = self.aliases(model).get(alias)
+        if version is None:
+            raise ModelUnavailable(
+                f"No version of {self.registered_name(model)!r} has the alias {alias!r} in MLflow at "
+                f"{self.tracking.uri}. Run `qts forecast --once` to fit one."
+            )
+        return version, self.load(model, version)

@@ -1,0 +1,144 @@
+"""MLflow's tracking store: runs with parameters, metrics and tags. MLflow takes seconds to import: only when used."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qts.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+#: What one `log_batch` request may hold.
+_METRICS, _PARAMS, _TAGS, _TEXT = 1000, 100, 100, 6000
+
+
+def prepare() -> None:
+    """Imports MLflow as it is used here: no pickle is ever loaded, nothing is sent to its makers, no chatter."""
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a model version is not the project of the current folder
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    for name in ("mlflow", "alembic"):  # each tells of its set-up on stderr, in warnings too
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of its own type hints
+        import mlflow.pyfunc  # noqa: F401
+
+
+@contextmanager
+def reachable(uri: str) -> Iterator[None]:
+    """Turns what a store that is down raises into one clear error.
+
+    Raises:
+        ModelUnavailable: the store cannot be reached, or refused what was asked.
+    """
+    prepare()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelUnavailable(
+            f"MLflow at {uri} failed: {cause} Check mlflow.tracking_uri, that the server runs or the database file can "
+            "be written, then start the job again; what it had done is kept."
+        ) from error
+
+
+class Tracking:
+    """One experiment of a tracking store.
+
+    Uses a client of its own, never MLflow's process-wide settings, so that several stores can be open at once.
+
+    Args:
+        uri: `sqlite:///FILE`, or the address of a server.
+        experiment: name of the experiment, made where there is none.
+        artifacts: folder for the files of a new experiment in a local store; a server has its own place.
+    """
+
+    def __init__(self, uri: str, experiment: str, artifacts: Path | None = None) -> None:
+        if uri.startswith("file:") or "://" not in uri:
+            raise ModelUnavailable(
+                f"mlflow.tracking_uri is {uri!r}: file stores are not used. Give sqlite:///FILE or a server's address."
+            )
+        self.uri = uri
+        self.experiment = experiment
+        self.artifacts = artifacts
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """The client; the first use of a sqlite store makes its tables."""
+        if self.uri.startswith("sqlite:///"):
+            with reachable(self.uri):
+                Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        with reachable(self.uri), warnings.catch_warnings():
+            # MLflow's own mappings use what its SQLAlchemy has deprecated.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            from mlflow import MlflowClient
+
+            return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    @cached_property
+    def experiment_id(self) -> str:
+        """Identity of the experiment."""
+        with reachable(self.uri):
+            found = self.client.get_experiment_by_name(self.experiment)
+            if found is not None:
+                return str(found.experiment_id)
+            local = self.uri.startswith("sqlite:") and self.artifacts is not None
+            place = self.artifacts.absolute().as_uri() if local and self.artifacts is not None else None
+            return str(self.client.create_experiment(self.experiment, artifact_location=place))
+
+    def run(self, name: str, key: str, tags: Mapping[str, str] | None = None) -> Run:
+        """The run of this key: the one that exists, or a new one. So a replay goes on where it broke off.
+
+        Args:
+            name: shown in the user interface.
+            key: identity, kept as the tag `qts.key`.
+        """
+        with reachable(self.uri):
+            quoted = key.replace("'", "''")
+            found = self.client.search_runs([self.experiment_id], f"tags.`qts.key` = '{quoted}'", max_results=1)
+            if found:
+                return found[0]
+            return self.client.create_run(self.experiment_id, run_name=name, tags={"qts.key": key, **(tags or {})})
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        step: int = 0,
+        at: int = 0,
+    ) -> None:
+        """Logs in as few requests as the store allows.
+
+        Args:
+            at: time of the metrics, milliseconds since 1970-01-01 UTC.
+        """
+        with reachable(self.uri):
+            from mlflow.entities import Metric, Param, RunTag
+
+            all_metrics = [Metric(key, float(value), at, step) for key, value in (metrics or {}).items()]
+            all_params = [Param(key, str(value)[:_TEXT]) for key, value in (params or {}).items()]
+            all_tags = [RunTag(key, value[:_TEXT]) for key, value in (tags or {}).items()]
+            while all_metrics or all_params or all_tags:
+                self.client.log_batch(run_id, all_metrics[:_METRICS], all_params[:_PARAMS], all_tags[:_TAGS])
+                del all_metrics[:_METRICS], all_params[:_PARAMS], all_tags[:_TAGS]
+
+    def finish(self, run_id: str) -> None:
+        """Marks a run as finished."""
+        with reachable(self.uri):
+            self.client.set_terminated(run_id, "FINISHED")

@@ -1,0 +1,1 @@
+"""Spark: the session, the sources and one module per job."""

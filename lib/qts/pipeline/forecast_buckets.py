@@ -1,0 +1,174 @@
+"""What runs on the workers: one task holds one bucket of many instruments and works on all of them at once.
+
+A bucket's rows are bars and, in the same rows, parameters: one shuffle brings both to the same place, and the
+parameters of many thousand instruments need not travel to every task.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from qts.forecast.base import UNFITTED, Forecaster, Params
+from qts.forecast.history import History
+from qts.forecast.registry import build
+from qts.forecast.scores import Score
+from qts.market.bar import IntArray
+
+#: A bar has no `model`; a row of parameters has no bar.
+INPUT = "instrument string, at long, close double, realised_variance double, model string, params string"
+FITTED = "instrument string, model string, params string, scores string"
+FORECASTS = (
+    "instrument string, target string, made_at long, target_time long, horizon long, model string, version string, "
+    "mean double, sd double, lower_80 double, upper_80 double, lower_95 double, upper_95 double"
+)
+
+#: Whether all instruments are fitted anew, or only those that have no parameters yet.
+Mode = Literal["all", "missing"]
+
+_MICRO = 1000  # nanoseconds
+
+
+@dataclass(frozen=True)
+class FitBucket:
+    """Fits models to the first part of each series and scores them, and the parameters they would replace, on the rest.
+
+    Attributes:
+        interval: length of a bar, nanoseconds.
+        modes: models to fit.
+        fraction: share of each series that is fitted to.
+        min_history: an instrument with fewer bars is left alone.
+    """
+
+    interval: int
+    modes: Mapping[str, Mode]
+    fraction: float
+    min_history: int
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        history, known = _assemble(batches, self.interval)
+        long_enough = history.length + 1 >= self.min_history  # the first bar went into the first return
+        for name, model in build(self.modes).items():
+            held = known.get(name, {})
+            columns = [
+                n
+                for n, instrument in enumerate(history.instruments)
+                if long_enough[n] and (self.modes[name] == "all" or instrument not in held)
+            ]
+            if columns:
+                yield self._fit(model, history.columns(columns), held)
+
+    def _fit(self, model: Forecaster, history: History, held: Mapping[str, Params]) -> pa.RecordBatch:
+        params = model.fit(history.first((history.length * self.fraction).astype(np.int64)))
+        for fitted, length in zip(params, history.length, strict=True):
+            fitted["seen"] = int(length)
+        until = np.array([p["trained_until"] for p in params], np.int64)
+        nothing: Params = {"method": UNFITTED}
+        replaced = [held.get(instrument, nothing) for instrument in history.instruments]
+        new, old = _scores(model, params, history, until), _scores(model, replaced, history, until)
+        scores = [
+            {"new": new[n], "old": old[n] if instrument in held else None}
+            for n, instrument in enumerate(history.instruments)
+        ]
+        return pa.RecordBatch.from_pydict(
+            {
+                "instrument": list(history.instruments),
+                "model": [model.name] * len(params),
+                "params": [json.dumps(p, allow_nan=False) for p in params],
+                "scores": [json.dumps(s) for s in scores],
+            }
+        )
+
+
+@dataclass(frozen=True)
+class ScoreBucket:
+    """Forecasts after every bar that lies behind the training window and behind what was forecast before.
+
+    Attributes:
+        interval: length of a bar, nanoseconds.
+        versions: the version of each model whose parameters are among the rows; each set of parameters says as
+            `after` which bar, in nanoseconds, was the last to be left out.
+    """
+
+    interval: int
+    versions: Mapping[str, str]
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        history, known = _assemble(batches, self.interval)
+        for name, model in build(self.versions).items():
+            held = known.get(name, {})
+            columns = [n for n, instrument in enumerate(history.instruments) if instrument in held]
+            if columns:
+                part = history.columns(columns)
+                yield from self._rows(model, [held[instrument] for instrument in part.instruments], part)
+
+    def _rows(self, model: Forecaster, params: list[Params], history: History) -> Iterator[pa.RecordBatch]:
+        after = np.array([p["after"] for p in params], np.int64)
+        names = np.array(history.instruments, dtype=object)
+        for target, forecast in model.forecast(params, history).items():
+            figures = vars(forecast)
+            known = np.logical_and.reduce([np.isfinite(values) for values in figures.values()])
+            row, column = np.nonzero(known & history.inside & (history.times > after))
+            made_at = history.times[row, column]
+            yield pa.RecordBatch.from_pydict(
+                {
+                    "instrument": pa.array(names[column], pa.string()),
+                    "target": pa.array([target] * len(row), pa.string()),
+                    "made_at": made_at // _MICRO,
+                    "target_time": (made_at + self.interval) // _MICRO,
+                    "horizon": np.ones(len(row), np.int64),
+                    "model": pa.array([model.name] * len(row), pa.string()),
+                    "version": pa.array([self.versions[model.name]] * len(row), pa.string()),
+                    **{name: values[row, column] for name, values in figures.items()},
+                }
+            )
+
+
+def _assemble(batches: Iterator[pa.RecordBatch], interval: int) -> tuple[History, dict[str, dict[str, Params]]]:
+    """A bucket's history, and its parameters by model and instrument. Spark hands a bucket over in several batches."""
+    rows = pa.Table.from_batches(list(batches) or [pa.RecordBatch.from_pylist([], _ARROW)]).combine_chunks()
+    known: dict[str, dict[str, Params]] = {}
+    for row in rows.filter(rows["model"].is_valid()).select(["instrument", "model", "params"]).to_pylist():
+        known.setdefault(row["model"], {})[row["instrument"]] = json.loads(row["params"])
+    bars = rows.filter(rows["model"].is_null())
+    encoded = bars["instrument"].combine_chunks().dictionary_encode()
+    history = History.pack(
+        encoded.dictionary.to_pylist(),
+        encoded.indices.to_numpy(zero_copy_only=False),
+        bars["at"].to_numpy() * _MICRO,
+        bars["close"].to_numpy(),
+        bars["realised_variance"].to_numpy(),
+        interval,
+    )
+    return history, known
+
+
+def _scores(model: Forecaster, params: list[Params], history: History, until: IntArray) -> list[dict[str, Any]]:
+    """For each instrument its scores by target, of forecasts made after `until`."""
+    forecasts = model.forecast(params, history)
+    outcomes = {target: history.outcome(target) for target in forecasts}
+    later = history.inside & (history.times > until)
+    return [
+        {
+            target: astuple(Score.of(target, forecast.column(n), outcomes[target][:, n], later[:, n]))
+            for target, forecast in forecasts.items()
+        }
+        for n in range(len(history.instruments))
+    ]
+
+
+_ARROW = pa.schema(
+    [
+        ("instrument", pa.string()),
+        ("at", pa.int64()),
+        ("close", pa.float64()),
+        ("realised_variance", pa.float64()),
+        ("model", pa.string()),
+        ("params", pa.string()),
+    ]
+)

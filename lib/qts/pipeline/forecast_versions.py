@@ -1,0 +1,148 @@
+"""Model versions that a forecast batch makes: one MLflow run and one registered version a model, once a batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from qts.forecast.scores import Score
+from qts.mlops.bundle import Bundle
+from qts.mlops.registry import CHALLENGER, CHAMPION, Registry
+from qts.pipeline.batches import Plan
+
+#: How many instruments' reasons for a simpler model a run shows; the version's file has them all.
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the bars hold, instrument by instrument.
+
+    Attributes:
+        bars: usable bars.
+        last: time of the last one, microseconds since 1970-01-01 UTC.
+        first: time of the first bar of all, in the same unit.
+        provenance: labels that the bars carry, such as `real` and `simulated_path`.
+    """
+
+    bars: Mapping[str, int]
+    last: Mapping[str, int]
+    first: int
+    provenance: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A version that was made, whether it takes over, and its figures out of sample."""
+
+    version: str
+    promoted: bool
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Versions of one batch.
+
+    Attributes:
+        registry: where they go.
+        batch: number of the batch.
+        key: identity of the batch; a version is found again by it.
+    """
+
+    registry: Registry
+    batch: int
+    key: str
+
+    def made(self, model: str) -> Fitted | None:
+        """What this batch made before it was interrupted."""
+        found = self.registry.find(model, self._key(model))
+        if found is None:
+            return None
+        version, tags = found
+        return Fitted(version, json.loads(tags["qts.promoted"]), json.loads(tags["qts.metrics"]))
+
+    def make(
+        self, bundle: Bundle, scores: Sequence[Mapping[str, Any]], compare: bool, plan: Plan, survey: Survey
+    ) -> Fitted:
+        """Logs a run and registers a version.
+
+        Args:
+            scores: for each instrument fitted now the sums of `Score` by target: `new`, and `old` for the parameters
+                that would be replaced (None where there are none).
+            compare: whether the version has to be as good as the one it replaces.
+        """
+        model, provenance = bundle.model, ",".join(survey.provenance)
+        metrics = {
+            name: value
+            for target in (scores[0]["new"] if scores else ())
+            for name, value in _total(scores, "new", target).metrics(target).items()
+        }
+        fitted = Fitted("", not compare or _no_worse(scores), metrics)
+        tracking = self.registry.tracking
+        tags = {"qts.job": "forecast", "qts.provenance": provenance}
+        run_id = tracking.run(f"forecast {model}", self._key(model), tags).info.run_id
+        tracking.log(
+            run_id,
+            params=_parameters(bundle, plan, survey),
+            metrics={
+                **metrics,
+                "trained_on_bars": sum(p["bars"] for p in bundle.parameters.values()),
+                **{f"method.{name}": count for name, count in bundle.methods().items()},
+            },
+            step=self.batch,
+            at=int(datetime.fromisoformat(plan["now"]).timestamp() * 1000),
+        )
+        kept = {"qts.promoted": json.dumps(fitted.promoted), "qts.metrics": json.dumps(metrics)}
+        version = self.registry.register(bundle, run_id, self._key(model), {**kept, "qts.provenance": provenance})
+        tracking.finish(run_id)
+        return Fitted(version, fitted.promoted, metrics)
+
+    def name(self, model: str, fitted: Fitted) -> None:
+        """Moves the aliases: a version that takes over is the champion, any other the challenger."""
+        if fitted.promoted:
+            self.registry.set_alias(model, CHAMPION, fitted.version)
+            self.registry.drop_alias(model, CHALLENGER)
+        else:
+            self.registry.set_alias(model, CHALLENGER, fitted.version)
+
+    def _key(self, model: str) -> str:
+        return f"{self.key}:{model}"
+
+
+def _parameters(bundle: Bundle, plan: Plan, survey: Survey) -> dict[str, Any]:
+    """What went into a version, as an MLflow run shows it."""
+    simpler = {name: p["fallback"] for name, p in sorted(bundle.parameters.items()) if p["fallback"]}
+    return {
+        "model": bundle.model,
+        "interval": plan["interval"],
+        "data_from": _iso(survey.first),
+        "data_to": _iso(max(survey.last.values())),
+        "rows": sum(survey.bars.values()),
+        "instruments": len(bundle.parameters),
+        **{f"version_of_{name}": version for name, version in plan["tables"].items()},
+        **{f"forecast.{name}": value for name, value in plan["config"].items() if name != "models"},
+        "fallbacks": len(simpler),
+        "fallback_reasons": json.dumps(dict(list(simpler.items())[:_SHOWN])),
+    }
+
+
+def _no_worse(scores: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether new parameters forecast variance no worse (QLIKE) than those they would replace, on the same bars.
+
+    Neither was fitted to those bars, for the training window only grows.
+    """
+    both = [score for score in scores if score["old"] is not None]
+    new, old = _total(both, "new", "variance"), _total(both, "old", "variance")
+    return not new.n or not old.n or new.loss / new.n <= old.loss / old.n
+
+
+def _total(scores: Sequence[Mapping[str, Any]], which: str, target: str) -> Score:
+    return sum((Score(*score[which][target]) for score in scores), Score())
+
+
+def _iso(micros: int) -> str:
+    return (datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)).isoformat()

@@ -1,0 +1,321 @@
+"""One batch of one source: planned, judged, gated, written, remembered, done."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from qts.errors import DataError, StoreError
+from qts.logs import logger
+from qts.market.quality import Limits
+from qts.pipeline.batches import BatchLog
+from qts.pipeline.expectations import Suite, result_rows, stop_on_failure
+from qts.pipeline.memory import Memory
+from qts.pipeline.rules import Landing, headline_rules, index_rules, tick_rules
+from qts.pipeline.sources import SourceStream
+from qts.pipeline.validate import Verdict, validate
+from qts.store.ledger import Ledger
+from qts.store.tables import table
+
+#: Rows that go through the driver into a ledger; more are written by Spark.
+SMALL = 100_000
+
+#: What is assumed of an instrument that nobody described: linear, whole units, no tick size.
+DEFAULTS: Mapping[str, Any] = {
+    "currency": "USD",
+    "multiplier": 1.0,
+    "inverse": False,
+    "lot_size": 1.0,
+    "tick_size": 0.0,
+    "tradable": True,
+}
+
+T = TypeVar("T")
+
+_registering = threading.Lock()
+
+#: Refused rows: in memory if they are few, and none where all were good.
+Refused: TypeAlias = DataFrame | pa.Table | None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of a batch: `rows` = accepted + quarantined + duplicates."""
+
+    rows: int
+    accepted: int
+    quarantined: int
+    duplicates: int
+    reasons: Mapping[str, int]
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "in": self.rows,
+            "accepted": self.accepted,
+            "quarantined": self.quarantined,
+            "duplicates": self.duplicates,
+            "reasons": dict(self.reasons),
+        }
+
+
+@dataclass(frozen=True)
+class Lander:
+    """Lands the batches of one source; a batch that is repeated, whole or after a crash, changes nothing.
+
+    Attributes:
+        stream: the open source.
+        into: the table that accepted rows go to.
+        ledger: where the tables are.
+        log: plans, states and done rows of this source's checkpoint.
+        limits: of the row rules; a planned batch keeps those of its plan.
+        instruments: the names that are allowed, or any.
+        suite: the gate. It is not part of the plan: it decides whether a batch is written, never what.
+    """
+
+    stream: SourceStream
+    into: str
+    ledger: Ledger
+    log: BatchLog
+    limits: Limits
+    instruments: tuple[str, ...] | str
+    suite: Suite
+
+    def __call__(self, frame: DataFrame, batch: int) -> None:
+        """The foreachBatch function.
+
+        Raises:
+            QualityGateFailed: the gate stops the job; nothing of the batch but the results is written.
+            StoreError: a table cannot be written.
+            DataError: the source cannot be read.
+        """
+        if self.log.is_done(batch):
+            return
+        plan = self.log.plan(batch, self._plan)
+        limits, landing = self._rules(plan)
+        memory = Memory.load(self.log.load_state(batch - 1))
+        candidates = self.stream.candidates(frame)
+        held = partial(self._held, frame, plan)
+        verdict = self._reading(lambda: validate(candidates, landing, limits, memory, batch, held))
+        try:
+            refused, counts = self._reading(lambda: self._count(verdict, plan, batch))
+            self._gate(verdict, counts, plan, batch)
+            self._register(verdict, batch)
+            self._write(verdict, refused, plan, batch)
+        finally:
+            verdict.release()
+        self.log.save_state(batch, verdict.memory.parts())
+        self.log.done(batch, {"source": self.stream.name, "table": self.into, **counts.summary()})
+        logger(job="ingest").info("batch landed", source=self.stream.name, batch=batch, **counts.summary())
+
+    def _plan(self) -> dict[str, Any]:
+        return {
+            "source": self.stream.name,
+            "table": self.into,
+            "versions": {"ticks": self.ledger.version("ticks")} if self.into == "ticks" else {},
+            "limits": asdict(self.limits),
+            "instruments": self.instruments,
+            "sized": self.stream.sized and "size" in self.stream.mapping.columns,
+        }
+
+    def _rules(self, plan: Mapping[str, Any]) -> tuple[Limits, Landing]:
+        limits, now = Limits(**plan["limits"]), pd.Timestamp(plan["now"]).value
+        if self.into == "ticks":
+            return limits, tick_rules(limits, now, plan["instruments"], sized=plan["sized"])
+        rules = index_rules if self.into == "indices" else headline_rules
+        return limits, rules(limits, now, plan["instruments"])
+
+    def _held(self, frame: DataFrame, plan: Mapping[str, Any], oldest: int, newest: int) -> DataFrame | None:
+        """Ticks of the planned version in a span of event time; None where no file of the table reaches into it."""
+        version = plan["versions"].get("ticks", -1)
+        if version < 0:
+            return None
+        first, last = oldest // 1000, newest // 1000
+        files = pa.table(self.ledger.open("ticks", version).get_add_actions(flatten=True))
+        if not files.num_rows:
+            return None
+        if {"min.event_time", "max.event_time"} <= set(files.column_names):
+            low, high = (pc.cast(pc.cast(files[f"{end}.event_time"], _MICROS), pa.int64()) for end in ("min", "max"))
+            apart = pc.fill_null(pc.or_(pc.greater(low, last), pc.less(high, first)), False)
+            if pc.all(apart).as_py():
+                return None
+        path = str(self.ledger.path("ticks"))
+        rows = frame.sparkSession.read.format("delta").option("versionAsOf", version).load(path)
+        ends = (F.timestamp_micros(F.lit(micros)) for micros in (first, last))
+        return rows.where(F.col("event_time").between(*ends))
+
+    def _count(self, verdict: Verdict, plan: Mapping[str, Any], batch: int) -> tuple[Refused, Counts]:
+        """The refused rows as quarantine has them, in memory if they are few, and the batch's counts."""
+        refused, reasons = None, Counter[tuple[str, ...]]()
+        if verdict.refused is not None:
+            refused = verdict.refused.select(*self._quarantine_columns(plan))
+            if verdict.rows - verdict.good <= SMALL:
+                refused = refused.toArrow()
+                reasons.update(tuple(codes) for codes in refused["reasons"].to_pylist())
+            else:
+                rows = refused.groupBy("reasons").count().collect()
+                reasons.update({tuple(row["reasons"]): row["count"] for row in rows})
+        if verdict.good + reasons.total() != verdict.rows:
+            raise DataError(
+                f"Batch {batch} of source {self.stream.name!r} had {verdict.rows} rows when it was first read, then "
+                f"{verdict.good} good and {reasons.total()} refused ones: the data changed meanwhile. Put files in by "
+                "renaming and never change them in place, then start the job again."
+            )
+        codes = Counter[str]()
+        for listed, count in reasons.items():
+            codes.update(dict.fromkeys(listed, count))
+        repeated = reasons[("duplicate",)]
+        counts = Counts(verdict.rows, verdict.good, reasons.total() - repeated, repeated, dict(sorted(codes.items())))
+        return refused, counts
+
+    def _quarantine_columns(self, plan: Mapping[str, Any]) -> list[Column]:
+        return [
+            F.col("reasons"),
+            F.coalesce("payload", F.lit("")).alias("payload"),
+            F.lit(self.into).alias("table_name"),
+            *[F.col(name) for name in ("source", "source_partition", "source_offset")],
+            _clock(plan),
+        ]
+
+    def _gate(self, verdict: Verdict, counts: Counts, plan: Mapping[str, Any], batch: int) -> None:
+        if not self.suite.rules or not counts.rows:
+            return
+        results = self.suite.check(aggregates(verdict, counts))
+        rows = result_rows(self.suite, results, datetime.fromisoformat(plan["now"]))
+        rows = rows.append_column("checkpoint_id", pa.array([self.log.checkpoint] * len(results), pa.string()))
+        rows = rows.append_column("batch_id", pa.array([batch] * len(results), pa.int64()))
+        # A changed suite judges a stopped batch anew and is kept beside the old result; a replay adds nothing.
+        self.ledger.append("quality_results", rows, transaction=(f"{self.log.checkpoint}/{self.suite.name}", batch))
+        for result in results:
+            if not result.success:
+                logger(job="ingest").warning(
+                    "expectation failed",
+                    source=self.stream.name,
+                    batch=batch,
+                    expectation=result.rule.label,
+                    observed=result.observed,
+                )
+        stop_on_failure(self.suite, results, self.stream.name, batch)
+
+    def _register(self, verdict: Verdict, batch: int) -> None:
+        """Writes instruments that nobody described into their table, before their ticks are there to be read."""
+        if self.into != "ticks" or not verdict.good:
+            return
+        seen = verdict.survey.by_instrument()
+        seen = seen[seen["sound"] > 0]
+        kinds: dict[str, str] = {}
+        for name, kind in zip(seen["instrument"], seen["kind"], strict=True):
+            # Trades are prices that were paid; an instrument that has some is priced from them.
+            kinds[name] = "trade" if "trade" in (kind, kinds.get(name)) else kind
+        with _registering:
+            known = set(self.ledger.read("instruments", columns=("instrument",))["instrument"].to_pylist())
+            new = sorted(set(kinds) - known)
+            if new:
+                rows = {name: [value] * len(new) for name, value in DEFAULTS.items()}
+                rows |= {"instrument": new, "price_from": [kinds[name] for name in new]}
+                self.ledger.append("instruments", pa.table(rows), transaction=(self.log.checkpoint, batch))
+
+    def _write(self, verdict: Verdict, refused: Refused, plan: Mapping[str, Any], batch: int) -> None:
+        if verdict.accepted is not None:
+            rows = verdict.accepted.select(*self._columns(plan))
+            small = not table(self.into).clustered_by and verdict.good <= SMALL
+            self._append(self.into, rows.toArrow() if small else rows, batch)
+        if refused is not None:
+            self._append("quarantine", refused, batch)
+
+    def _columns(self, plan: Mapping[str, Any]) -> list[Column]:
+        """The declared columns of the table but for the batch's own."""
+        renamed = {"index_name": "instrument", "value": "price"} if self.into == "indices" else {}
+        names = [name for name in table(self.into).schema.names if name not in ("checkpoint_id", "batch_id")]
+        return [_clock(plan) if name == "ingest_time" else F.col(renamed.get(name, name)).alias(name) for name in names]
+
+    def _append(self, name: str, rows: DataFrame | pa.Table, batch: int) -> None:
+        if isinstance(rows, pa.Table):
+            self.log.append(name, batch, rows)
+            return
+        if self.ledger.transaction(name, self.log.checkpoint) >= batch:
+            return  # written before a crash; Delta would skip it too, but only after computing it
+        if not table(name).clustered_by:
+            self.ledger.create(name)
+        stamped = rows.withColumns({"checkpoint_id": F.lit(self.log.checkpoint), "batch_id": F.lit(batch).cast("long")})
+        writer = stamped.write.format("delta").mode("append")
+        writer = writer.option("txnAppId", self.log.checkpoint).option("txnVersion", batch)
+        try:
+            writer.save(str(self.ledger.path(name)))
+        except Exception as error:
+            if _of_spark(error):
+                raise _write_error(error, name, self.ledger) from error
+            raise
+
+    def _reading(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except Exception as error:
+            if _of_spark(error):
+                raise DataError(
+                    f"Source {self.stream.name!r} cannot be read: {_cause(error)}. Nothing of this batch was written; "
+                    "mend or remove what is named, then start the job again."
+                ) from error
+            raise
+
+
+_MICROS = pa.timestamp("us", tz="UTC")
+
+
+def aggregates(verdict: Verdict, counts: Counts) -> dict[str, pd.DataFrame]:
+    """What a suite is checked on: `batch`, one row, and `instruments`, a row an instrument and kind."""
+    instruments = verdict.survey.by_instrument()
+    instruments = instruments.astype({"rows": "int64", "sound": "int64", "low": "float64", "high": "float64"})
+    batch = {
+        "rows": counts.rows,
+        "accepted": counts.accepted,
+        "quarantined": counts.quarantined,
+        "duplicates": counts.duplicates,
+        "quarantined_share": counts.quarantined / counts.rows,
+        "duplicate_share": counts.duplicates / counts.rows,
+        "instruments": int(instruments["instrument"].nunique()),
+    }
+    return {
+        "batch": pd.DataFrame([batch]),
+        "instruments": instruments.assign(sound_share=instruments["sound"] / instruments["rows"]),
+    }
+
+
+def _clock(plan: Mapping[str, Any]) -> Column:
+    return F.timestamp_micros(F.lit(pd.Timestamp(plan["now"]).value // 1000)).alias("ingest_time")
+
+
+def _of_spark(error: Exception) -> bool:
+    """Whether Spark raised it; the JVM's own exceptions come through py4j, which Spark Connect does not have."""
+    return isinstance(error, PySparkException) or type(error).__module__.startswith("py4j.")
+
+
+def _write_error(error: Exception, name: str, ledger: Ledger) -> Exception:
+    text = str(error)
+    for sign in ("No space left on device", "Permission denied", "Read-only file system", "Disk quota exceeded"):
+        if sign in text:
+            return StoreError(
+                f"Table {name!r} in {ledger.root} cannot be written: {sign}. Free disk space or grant write access, "
+                "then start the job again; the batch will be replayed."
+            )
+    if isinstance(error, PySparkException) and "DELTA_" in text:
+        return StoreError(f"Table {name!r} in {ledger.root} refused a batch: {_cause(error)}.")
+    return DataError(f"A batch for table {name!r} in {ledger.root} could not be computed: {_cause(error)}.")
+
+
+def _cause(error: Exception) -> str:
+    """The innermost cause that Spark names, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (causes[-1] if causes else lines[0] if lines else type(error).__name__)[:400].rstrip(".")

@@ -1,0 +1,150 @@
+"""Figures of every streaming batch, from Spark's own progress reports, into the table `pipeline_health`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import queue
+import threading
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.listener import (
+    QueryIdleEvent,
+    QueryProgressEvent,
+    QueryStartedEvent,
+    QueryTerminatedEvent,
+    StreamingQueryListener,
+    StreamingQueryProgress,
+)
+
+from qts.errors import QtsError
+from qts.store.ledger import Ledger
+
+_log = logging.getLogger(__name__)
+
+
+class HealthListener(StreamingQueryListener):
+    """Notes each batch of the queries of one job.
+
+    Spark calls a listener from the thread that serves all of them, so nothing is written there: rows go to a queue and
+    a thread of its own appends them. A table that cannot be written costs the figures, with a warning, never the query.
+
+    Args:
+        ledger: where `pipeline_health` is.
+        job: name of the job, for readers.
+    """
+
+    def __init__(self, ledger: Ledger, job: str) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._job = job
+        self._seen: dict[str, int] = {}
+        self._rows: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="qts-health", daemon=True)
+        self._writer.start()
+
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802
+        """Nothing to note: the first batch says when it began."""
+
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
+        """Queues the figures of a batch; Spark repeats the last ones while nothing comes in."""
+        try:
+            progress = event.progress
+            run = str(progress.runId)
+            if self._seen.get(run, -1) < progress.batchId:
+                self._seen[run] = progress.batchId
+                self._rows.put(health_row(self._job, progress))
+        except Exception:
+            _log.warning("Figures of a batch were lost.", exc_info=True)
+
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802
+        """Nothing to note."""
+
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
+        """Nothing to note: the job reports its own failures."""
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Writes what is queued and ends the writer.
+
+        Args:
+            timeout: longest wait, seconds.
+        """
+        self._rows.put(None)
+        self._writer.join(timeout)
+
+    def _write(self) -> None:
+        while (row := self._rows.get()) is not None:
+            rows, ends = [row], False
+            while not self._rows.empty() and not ends:  # one append for all that has come meanwhile
+                following = self._rows.get()
+                if following is None:
+                    ends = True
+                else:
+                    rows.append(following)
+            try:
+                self._ledger.append("pipeline_health", pa.Table.from_pylist(rows, _SCHEMA))
+            except (QtsError, OSError, pa.ArrowException):
+                _log.warning("Figures of %d batches could not be written.", len(rows), exc_info=True)
+            if ends:
+                return
+
+
+def attach(spark: SparkSession, ledger: Ledger, job: str) -> HealthListener:
+    """Starts to note the batches of all queries of a session; give it to `detach` when they have ended."""
+    listener = HealthListener(ledger, job)
+    spark.streams.addListener(listener)
+    return listener
+
+
+def detach(spark: SparkSession, listener: HealthListener) -> None:
+    """Stops and writes what is left."""
+    spark.streams.removeListener(listener)
+    listener.close()
+
+
+def health_row(job: str, progress: StreamingQueryProgress) -> dict[str, Any]:
+    """One row of `pipeline_health`.
+
+    `detail` is JSON: the milliseconds of each phase of the batch, its sources with their offsets, and its state.
+    """
+    phases = {phase: int(milliseconds) for phase, milliseconds in progress.durationMs.items()}
+    rate = float(progress.processedRowsPerSecond)
+    detail = {
+        "phases_ms": phases,
+        "sources": [
+            {"name": source.description, "rows": int(source.numInputRows), "end": source.endOffset}
+            for source in progress.sources
+        ],
+        "state_rows": sum(int(state.numRowsTotal) for state in progress.stateOperators),
+        "event_time": dict(progress.eventTime),
+    }
+    return {
+        "job": job if progress.name is None else progress.name,
+        "query_id": str(progress.id),
+        "run_id": str(progress.runId),
+        "spark_batch": int(progress.batchId),
+        "at": datetime.fromisoformat(progress.timestamp),
+        "rows_in": int(progress.numInputRows),
+        "rows_per_second": rate if math.isfinite(rate) else 0.0,
+        "duration_ms": int(progress.batchDuration),
+        "detail": json.dumps(detail, sort_keys=True),
+    }
+
+
+_SCHEMA = pa.schema(
+    [
+        ("job", pa.string()),
+        ("query_id", pa.string()),
+        ("run_id", pa.string()),
+        ("spark_batch", pa.int64()),
+        ("at", pa.timestamp("us", tz="UTC")),
+        ("rows_in", pa.int64()),
+        ("rows_per_second", pa.float64()),
+        ("duration_ms", pa.int64()),
+        ("detail", pa.string()),
+    ]
+)

@@ -1,0 +1,200 @@
+"""The rules on one row, as native Column expressions: what is broken, under which code.
+
+A rule is never null: what cannot be compared (NaN, null) counts as broken where a value is required. The rules that
+need earlier rows (late, price_jump, duplicate) are in `qts.pipeline.validate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Literal
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from qts.market.quality import Limits
+
+#: Letters, digits and what vendors use inside symbols; no slash, quote, semicolon, percent sign or control character.
+_SAFE_NAME = r"^[A-Za-z0-9^_][A-Za-z0-9 ._:=^&+@#$-]{0,63}$"
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """One way in which a row can be broken.
+
+    Attributes:
+        code: a key of `qts.market.quality.REASONS`.
+        broken: boolean, never null.
+        untimed: whether such a row has no usable time or instrument, so that it has no place in the order of its
+            instrument's rows: it neither moves the clock nor can be late.
+    """
+
+    code: str
+    broken: Column
+    untimed: bool = False
+
+
+@dataclass(frozen=True)
+class Landing:
+    """How the candidates of one table are judged.
+
+    Attributes:
+        table: where accepted rows go.
+        instrument: what a row's order and price are judged within: instrument or index.
+        kind: trade, quote, index, headline.
+        price: the price that jumps are judged on, or null.
+        identity: columns that, with `vendor_id`, identify a record of the vendor; empty where vendors give no ids.
+        rules: in the order in which reasons are listed.
+    """
+
+    table: Literal["ticks", "indices", "headlines"]
+    instrument: Column
+    kind: Column
+    price: Column
+    identity: tuple[str, ...]
+    rules: tuple[RowRule, ...]
+
+    @property
+    def sound(self) -> Column:
+        """No rule on the row alone is broken."""
+        return ~(_any([rule.broken for rule in self.rules]) | (F.size(_parse_errors()) > 0))
+
+    @property
+    def timed(self) -> Column:
+        """Time and instrument are usable."""
+        broken = _any([rule.broken for rule in self.rules if rule.untimed])
+        return ~(broken | _unreadable() | F.col("event_ns").isNull())
+
+    def with_rule(self, rule: RowRule) -> Landing:
+        return Landing(self.table, self.instrument, self.kind, self.price, self.identity, (*self.rules, rule))
+
+
+def with_reasons(candidates: DataFrame, rules: Sequence[RowRule], *further: Column) -> DataFrame:
+    """Adds `reasons`: the codes of all rules that a row breaks, in the rules' order; empty for a good row.
+
+    Args:
+        further: codes or nulls from elsewhere, listed last.
+    """
+    # A record that cannot be read has no fields; that it has no price either would say nothing new.
+    readable = ~_unreadable()
+    codes = [F.when(readable & rule.broken, F.lit(rule.code)) for rule in rules]
+    found = F.array_compact(F.array(*codes, *further))
+    return candidates.withColumn("reasons", F.array_distinct(F.concat(_parse_errors(), found)))
+
+
+def tick_rules(
+    limits: Limits,
+    now_ns: int,
+    instruments: Literal["any"] | Sequence[str] = "any",
+    *,
+    sized: bool = False,
+) -> Landing:
+    """Trades and quotes.
+
+    Args:
+        now_ns: the batch's clock, nanoseconds since 1970-01-01 UTC.
+        instruments: the names that are allowed.
+        sized: whether the source gives sizes, so that a trade without one is broken. Otherwise a missing size means
+            that nobody knows it.
+    """
+    trade, quote = F.col("kind") == "trade", F.col("kind") == "quote"
+    price, size, bid, ask = (F.col(name) for name in ("price", "size", "bid", "ask"))
+    unfinite_size = ~_finite(size) if sized else size.isNotNull() & ~_finite(size)
+    quoted_sizes = [F.col("bid_size"), F.col("ask_size")]
+    rules = (
+        *_time_rules(limits, now_ns),
+        *_name_rules(F.col("instrument"), instruments),
+        _rule("unknown_kind", ~F.coalesce(trade | quote, F.lit(False))),
+        _rule("price_not_finite", (trade & ~_finite(price)) | (quote & ~(_finite(bid) & _finite(ask)))),
+        _rule(
+            "price_not_positive", (trade & _not_positive(price)) | (quote & (_not_positive(bid) | _not_positive(ask)))
+        ),
+        _rule(
+            "size_not_finite",
+            (trade & unfinite_size) | (quote & _any([s.isNotNull() & ~_finite(s) for s in quoted_sizes])),
+        ),
+        _rule("size_not_positive", (trade & _not_positive(size)) | (quote & _any([s < 0 for s in quoted_sizes]))),
+        _rule("quote_crossed", quote & _finite(bid) & _finite(ask) & (bid > ask)),
+        _rule("flagged", F.col("flagged")),
+    )
+    middle = F.when(trade, price).otherwise((bid + ask) / 2)
+    identity = ("instrument", "venue", "kind", "vendor_id", "event_ns")
+    return Landing("ticks", F.col("instrument"), F.col("kind"), middle, identity, rules)
+
+
+def index_rules(limits: Limits, now_ns: int, names: Literal["any"] | Sequence[str] = "any") -> Landing:
+    """Values of indices: name in `instrument`, value in `price`.
+
+    Any finite value is good, for rates and even oil have been negative.
+    """
+    rules = (
+        *_time_rules(limits, now_ns),
+        *_name_rules(F.col("instrument"), names),
+        _rule("value_not_finite", ~_finite(F.col("price"))),
+    )
+    return Landing("indices", F.col("instrument"), F.lit("index"), F.lit(None).cast("double"), (), rules)
+
+
+def headline_rules(limits: Limits, now_ns: int, instruments: Literal["any"] | Sequence[str] = "any") -> Landing:
+    """Texts; a text need not be about one instrument."""
+    name = F.col("instrument")
+    rules = (
+        *_time_rules(limits, now_ns),
+        *[rule for rule in _name_rules(name, instruments) if rule.code != "missing_instrument"],
+        _rule("missing_text", F.trim(F.coalesce("text", F.lit(""))) == ""),
+    )
+    group = F.coalesce(name, F.lit(""))
+    return Landing("headlines", group, F.lit("headline"), F.lit(None).cast("double"), (), rules)
+
+
+def _rule(code: str, broken: Column, *, untimed: bool = False) -> RowRule:
+    return RowRule(code, F.coalesce(broken, F.lit(False)), untimed)
+
+
+def _time_rules(limits: Limits, now_ns: int) -> tuple[RowRule, ...]:
+    time = F.col("event_ns")
+    outside = (time < limits.earliest) | (time > now_ns + limits.future_tolerance)
+    return (
+        _rule("missing_time", time.isNull() & ~_has_error("bad_time"), untimed=True),
+        _rule("implausible_time", outside, untimed=True),
+    )
+
+
+def _name_rules(name: Column, known: Literal["any"] | Sequence[str]) -> tuple[RowRule, ...]:
+    safe = name.rlike(_SAFE_NAME) & ~name.contains("..") & ~name.contains("--")
+    missing = F.coalesce(F.trim(name) == "", F.lit(True))
+    rules = [
+        _rule("missing_instrument", missing, untimed=True),
+        _rule("unsafe_instrument", ~missing & ~safe, untimed=True),
+    ]
+    if known != "any":
+        rules.append(_rule("unknown_instrument", ~missing & ~name.isin(*known), untimed=True))
+    return tuple(rules)
+
+
+def _finite(value: Column) -> Column:
+    # Spark orders NaN above infinity, so one comparison refuses both.
+    return F.coalesce(F.abs(value) < float("inf"), F.lit(False))
+
+
+def _not_positive(value: Column) -> Column:
+    return F.coalesce(value <= 0, F.lit(False))
+
+
+def _any(conditions: Sequence[Column]) -> Column:
+    return reduce(or_, [F.coalesce(condition, F.lit(False)) for condition in conditions], F.lit(False))
+
+
+def _parse_errors() -> Column:
+    return F.coalesce(F.col("parse_errors"), F.array().cast("array<string>"))
+
+
+def _has_error(code: str) -> Column:
+    return F.array_contains(_parse_errors(), code)
+
+
+def _unreadable() -> Column:
+    return F.arrays_overlap(_parse_errors(), F.array(F.lit("unparseable_record"), F.lit("unreadable_file")))

@@ -1,0 +1,93 @@
+"""One way to a SparkSession: local[*], a standalone cluster, or the running session of Databricks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from qts.errors import SetupError
+from qts.pipeline import jars
+
+if TYPE_CHECKING:
+    from qts.settings import Settings
+
+#: What makes Delta and the jobs behave the same everywhere; a user's own `spark.conf` keys come on top.
+_COMMON = {
+    "spark.sql.session.timeZone": "UTC",
+    # A cast that fails is an error of ours: quarantine uses try_cast by name.
+    "spark.sql.ansi.enabled": "true",
+    # Nanosecond parquet timestamps arrive as the integers they are; Delta keeps microseconds only.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.streaming.stateStore.providerClass": (
+        "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+    ),
+    "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+    # One line of a long plan is of no use in a log, and building it costs time in every batch.
+    "spark.sql.debug.maxToStringFields": "200",
+}
+
+_DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+
+#: For one machine: the defaults are meant for clusters and make a small table's first write take tens of seconds.
+_LOCAL = {
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "8",
+}
+
+
+def spark_session(settings: Settings) -> SparkSession:
+    """The session to work with; on Databricks the one that runs.
+
+    Raises:
+        SetupError: Java is missing or too old, the jars cannot be resolved, or the master cannot be reached.
+    """
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        return running
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return SparkSession.builder.getOrCreate()
+    if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
+        raise SetupError("Java is missing; Spark 4.2 needs Java 17 or newer. `qts doctor` says how to install it.")
+    # Workers must start the Python that has these packages, not whatever `python3` the PATH finds first.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    wanted = settings.spark
+    builder = SparkSession.builder.appName("qts")
+    if wanted.master is not None:
+        builder = builder.master(wanted.master)
+    conf = _COMMON | _DELTA | _jar_conf()
+    if (wanted.master or "").startswith("local"):
+        conf |= _LOCAL
+    conf["spark.driver.memory"] = wanted.driver_memory
+    conf["spark.sql.shuffle.partitions"] = str(wanted.shuffle_partitions)
+    for key, value in (conf | dict(wanted.conf)).items():
+        builder = builder.config(key, value)
+    try:
+        session: SparkSession = builder.getOrCreate()
+    except (PySparkException, OSError) as error:
+        raise SetupError(
+            f"Spark did not start on {wanted.master or 'the given master'}: {str(error).splitlines()[0]}. "
+            "`qts doctor` checks Java, jars and ports."
+        ) from error
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def _jar_conf() -> dict[str, str]:
+    cached = jars.cached_jars()
+    if cached:
+        return {"spark.jars": ",".join(str(jar) for jar in cached)}
+    return {"spark.jars.packages": ",".join(jars.PACKAGES), "spark.jars.ivy": str(jars.ivy_folder())}

@@ -1,0 +1,94 @@
+"""What was known before a bar closed: forecasts and indices as arrays beside the bars, at planned table versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.compute as pc
+
+from qts.market.bar import Array, IntArray
+from qts.store.ledger import Ledger
+
+#: A value older than this many bars is no longer news, and at least these days bridge a long weekend.
+_BARS, _DAYS = 5, 5
+_DAY_NS = 86_400_000_000_000
+
+
+def extras(
+    ledger: Ledger,
+    versions: Mapping[str, int],
+    names: Sequence[str],
+    times: IntArray,
+    interval: int,
+) -> dict[str, Array]:
+    """`forecast.<model>.<target>`, its `.sd`, and `index.<name>`, each of shape (T, N).
+
+    A forecast counts from the bar after the one that it was made at: live it is written after that bar's decision,
+    and a replay must not know more. An index value counts when its time lies strictly before the bar's end.
+
+    Args:
+        versions: table versions of the plan; a table at -1 did not exist.
+        names: instruments, N.
+        times: bar ends, nanoseconds, T.
+        interval: bar length, nanoseconds.
+    """
+    if not len(times):
+        return {}
+    tolerance = max(_BARS * interval, _DAYS * _DAY_NS if interval >= _DAY_NS else 0)
+    found: dict[str, Array] = {}
+    if versions.get("forecasts", -1) >= 0:
+        found |= _forecasts(ledger, versions["forecasts"], names, times, tolerance)
+    if versions.get("indices", -1) >= 0:
+        found |= _indices(ledger, versions["indices"], len(names), times, tolerance)
+    return found
+
+
+def _window(field: str, times: IntArray, tolerance: int) -> pc.Expression:
+    start, end = (pd.Timestamp(ns, unit="ns", tz="UTC") for ns in (int(times[0]) - tolerance, int(times[-1])))
+    return (pc.field(field) >= start) & (pc.field(field) < end)
+
+
+def _forecasts(ledger: Ledger, version: int, names: Sequence[str], times: IntArray, tolerance: int) -> dict[str, Array]:
+    columns = ("instrument", "model", "target", "made_at", "horizon", "version", "mean", "sd")
+    rows = ledger.read("forecasts", version=version, columns=columns, where=_window("made_at", times, tolerance))
+    frame = rows.to_pandas()
+    frame = frame[frame["horizon"] == 1]
+    found: dict[str, Array] = {}
+    place = {name: column for column, name in enumerate(names)}
+    for (model, target), group in frame.groupby(["model", "target"], sort=True):
+        group = group.sort_values(["made_at", "version"], kind="stable")
+        for column, suffix in (("mean", ""), ("sd", ".sd")):
+            values = np.full((len(times), len(names)), np.nan)
+            for instrument, own in group.groupby("instrument", sort=False):
+                if instrument in place:
+                    made = _nanoseconds(own["made_at"])
+                    values[:, place[instrument]] = _as_of(made, own[column].to_numpy(), times, tolerance)
+            found[f"forecast.{model}.{target}{suffix}"] = values
+    return found
+
+
+def _indices(ledger: Ledger, version: int, count: int, times: IntArray, tolerance: int) -> dict[str, Array]:
+    columns = ("index_name", "event_time", "value")
+    rows = ledger.read("indices", version=version, columns=columns, where=_window("event_time", times, tolerance))
+    frame = rows.to_pandas().sort_values(["index_name", "event_time", "value"], kind="stable")
+    return {
+        f"index.{name}": np.repeat(
+            _as_of(_nanoseconds(own["event_time"]), own["value"].to_numpy(), times, tolerance)[:, None], count, axis=1
+        )
+        for name, own in frame.groupby("index_name", sort=True)
+    }
+
+
+def _nanoseconds(times: pd.Series) -> IntArray:
+    nanoseconds: IntArray = times.to_numpy("datetime64[ns]").astype(np.int64)
+    return nanoseconds
+
+
+def _as_of(known: IntArray, values: npt.NDArray[np.float64], times: IntArray, tolerance: int) -> Array:
+    """The last value known strictly before each time, NaN where it is older than `tolerance`."""
+    last = np.searchsorted(known, times, side="left") - 1
+    usable = (last >= 0) & (times - known[np.maximum(last, 0)] <= tolerance)
+    return np.where(usable, values[np.maximum(last, 0)], np.nan)

@@ -1,0 +1,33 @@
+"""What a source gives to ingest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+
+from qts.market.mapping import Mapping
+
+
+@dataclass(frozen=True)
+class SourceStream:
+    """An open source.
+
+    Attributes:
+        name: the source's name.
+        mapping: how its records are read.
+        frame: the streaming frame to start a query on. Its rows are records for Kafka and replay; for files a row is
+            a file, and the files of a batch are read inside of it, each by its own schema.
+        candidates: turns a batch of `frame` (inside foreachBatch) into candidates, see `normalise.CANDIDATE`. The same
+            batch gives the same candidates.
+        sized: whether a trade without a size is a broken one; daily bars often have no volume, and are fine.
+        note: what a summary has to say about this data, say that paths within the day are simulated; or empty.
+    """
+
+    name: str
+    mapping: Mapping
+    frame: DataFrame
+    candidates: Callable[[DataFrame], DataFrame]
+    sized: bool = True
+    note: str = ""

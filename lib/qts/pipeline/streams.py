@@ -1,0 +1,68 @@
+"""Starting and ending streaming queries, with errors that a user can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamWriter
+
+from qts.errors import QtsError, StoreError
+
+BatchFunction = Callable[[DataFrame, int], None]
+
+
+class Guarded:
+    """A foreachBatch function that keeps what it raised: Spark passes on only the text of a Python error."""
+
+    def __init__(self, work: BatchFunction) -> None:
+        self.work = work
+        self.error: Exception | None = None
+
+    def __call__(self, rows: DataFrame, batch: int) -> None:
+        try:
+            self.work(rows, batch)
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def start_query(writer: DataStreamWriter, work: Guarded, *, once: bool, trigger_ns: int) -> StreamingQuery:
+    """Starts a query: with `once` on all that is there, else every `trigger_ns` nanoseconds."""
+    writer = writer.foreachBatch(work)
+    if once:
+        return writer.trigger(availableNow=True).start()
+    return writer.trigger(processingTime=f"{max(trigger_ns // 1_000_000, 0)} milliseconds").start()
+
+
+def await_query(query: StreamingQuery, work: Guarded) -> None:
+    """Waits until the query ends; an interrupt stops it after its batch.
+
+    Raises:
+        QtsError: what the batch function raised, or what Spark says of its files and sources.
+    """
+    try:
+        query.awaitTermination()
+    except KeyboardInterrupt:
+        query.stop()
+    except StreamingQueryException as error:
+        raise readable(error, work) from error
+
+
+def readable(error: StreamingQueryException, work: Guarded) -> Exception:
+    """The error that a batch function raised, or one of ours that says what Spark said."""
+    if isinstance(work.error, QtsError):
+        return work.error
+    if isinstance(work.error, OSError):
+        return StoreError(
+            f"A batch could not be written: {work.error}. Free the disk or grant access, then start again."
+        )
+    if work.error is not None:
+        return work.error
+    text = str(error)
+    for sign in ("No space left on device", "Permission denied", "Read-only file system"):
+        if sign in text:
+            return StoreError(f"A batch could not be written: {sign}. Free the disk or grant access, then start again.")
+    return error

@@ -1,0 +1,125 @@
+"""The declared tables in Delta: made by Spark where they are clustered, listed, and kept in shape."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
+
+from qts.errors import ConfigError
+from qts.pipeline.session import spark_session
+from qts.settings import Settings, duration
+from qts.store.ledger import Ledger
+from qts.store.tables import TABLES, Table, table
+
+#: Batches whose state is kept: `qts explain` can re-execute decisions this far back.
+STATE_BATCHES = 1000
+
+
+def spark_schema(name: str) -> StructType:
+    """A declared table's schema as Spark has it."""
+    schema: StructType = from_arrow_schema(table(name).schema)
+    return schema
+
+
+def create_table(spark: SparkSession, root: Path, name: str) -> None:
+    """Makes an empty table with its clustering and constraints, where there is none."""
+    declared = table(name)
+    where = str(root / name)
+    if DeltaTable.is_deltatable(where):
+        return
+    columns = ", ".join(
+        f"`{field.name}` {field.dataType.simpleString()}{'' if field.nullable else ' NOT NULL'}"
+        for field in spark_schema(name)
+    )
+    clustering = f" CLUSTER BY ({', '.join(declared.clustered_by)})" if declared.clustered_by else ""
+    # delta-rs reads these tables too, and it reads no deletion vectors.
+    properties = " TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')"
+    target = where.replace("`", "``")
+    spark.sql(f"CREATE TABLE IF NOT EXISTS delta.`{target}` ({columns}) USING delta{clustering}{properties}")
+    for check, condition in declared.checks:
+        spark.sql(f"ALTER TABLE delta.`{target}` ADD CONSTRAINT {check} CHECK ({condition})")
+
+
+def list_tables(settings: Settings) -> dict[str, Any]:
+    """Every declared table with its rows, version and size; no Spark needed.
+
+    Returns:
+        tables: list of {name, layer, writer, exists, version, rows, files, bytes, key, clustered_by}.
+    """
+    ledger = Ledger(settings.tables)
+    return {"workdir": str(settings.workdir), "tables": [_figures(ledger, declared) for declared in TABLES.values()]}
+
+
+def _figures(ledger: Ledger, declared: Table) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "name": declared.name,
+        "layer": declared.layer,
+        "writer": declared.writer,
+        "key": list(declared.key),
+        "clustered_by": list(declared.clustered_by),
+        "exists": ledger.exists(declared.name),
+    }
+    if not told["exists"]:
+        return {**told, "version": None, "rows": 0, "files": 0, "bytes": 0}
+    delta = ledger.open(declared.name)
+    files = pa.table(delta.get_add_actions(flatten=True))
+    return {
+        **told,
+        "version": delta.version(),
+        "rows": pc.sum(files["num_records"]).as_py() or 0,
+        "files": files.num_rows,
+        "bytes": pc.sum(files["size_bytes"]).as_py() or 0,
+    }
+
+
+def maintain(settings: Settings, *, retention: str = "7d") -> dict[str, Any]:
+    """Compacts and vacuums all tables, and drops states that no replay needs any more.
+
+    Clustered tables are optimised by Spark, which places rows by their clustering columns; ledgers by delta-rs.
+
+    Args:
+        retention: files that no version younger than this needs are deleted; at least an hour.
+
+    Returns:
+        tables: {name: {files_before, files_after, vacuumed}}.
+
+    Raises:
+        ConfigError: the retention is shorter than an hour, in which running jobs may still read old files.
+    """
+    keep = duration(retention) // 1_000_000_000
+    if keep < 3600:
+        raise ConfigError(f"A retention of {retention!r} may delete files that running jobs read; give 1h or more.")
+    ledger = Ledger(settings.tables)
+    done: dict[str, Any] = {}
+    for name, declared in TABLES.items():
+        if not ledger.exists(name):
+            continue
+        before = len(ledger.open(name).file_uris())
+        if name == "state":
+            _prune_state(ledger)
+        if declared.clustered_by:
+            spark_session(settings).sql(f"OPTIMIZE delta.`{ledger.path(name)}`")
+        else:
+            ledger.open(name).optimize.compact()
+        delta = ledger.open(name)
+        deleted = delta.vacuum(retention_hours=max(keep // 3600, 1), dry_run=False, enforce_retention_duration=False)
+        delta.create_checkpoint()
+        done[name] = {"files_before": before, "files_after": len(delta.file_uris()), "vacuumed": len(deleted)}
+    return {"tables": done, "retention": str(timedelta(seconds=keep))}
+
+
+def _prune_state(ledger: Ledger) -> None:
+    rows = ledger.read("state", columns=("checkpoint_id", "batch_id"), done_only=False)
+    newest = rows.group_by("checkpoint_id").aggregate([("batch_id", "max")]).to_pylist()
+    for row in newest:
+        oldest = row["batch_id_max"] - STATE_BATCHES
+        if oldest > 0:
+            ledger.open("state").delete(f"checkpoint_id = '{row['checkpoint_id']}' AND batch_id < {oldest}")

@@ -1,0 +1,173 @@
+"""The live query: validated ticks in; bars, decisions, orders and the whole ledger out, exactly once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from qts.errors import MissingInput
+from qts.logs import logger
+from qts.pipeline.batches import BatchLog, checkpoint_id, lock
+from qts.pipeline.buckets import spark_runner
+from qts.pipeline.deskplan import configuration, side_versions
+from qts.pipeline.partials import slot_partials
+from qts.pipeline.session import spark_session
+from qts.pipeline.streams import Guarded, await_query, start_query
+from qts.pipeline.trade_batch import Outcome, TradeState, timed, trade
+from qts.settings import Settings
+from qts.store.columns import to_arrow
+from qts.store.ledger import Ledger
+from qts.store.tables import TABLES
+
+JOB = "trade"
+_WRITES = [name for name, declared in TABLES.items() if declared.writer == JOB]
+
+
+def run(settings: Settings, *, once: bool = False) -> dict[str, Any]:
+    """Trades on the ticks table until stopped, or with `once` on all that it holds.
+
+    Returns:
+        Counts of this checkpoint's whole life: ticks, bars, decisions, orders, denied, fills; and the account's end.
+
+    Raises:
+        MissingInput: there are no ticks yet.
+        CheckpointInUse: another process trades on this checkpoint.
+    """
+    ledger = Ledger(settings.tables)
+    if not ledger.exists("ticks"):
+        raise MissingInput(f"There is no table 'ticks' in {settings.tables}. Run `qts ingest` or `qts demo` first.")
+    config = configuration(settings)
+    checkpoint = settings.checkpoint(JOB)
+    with lock(checkpoint):
+        spark = spark_session(settings)
+        log = BatchLog(ledger, JOB, checkpoint_id(checkpoint))
+        for name in _WRITES:
+            ledger.create(name)
+        work = Guarded(TradeBatches(spark, ledger, log, config, once=once))
+        writer = live_input(spark, ledger).writeStream.queryName(JOB)
+        writer = writer.option("checkpointLocation", str(checkpoint / "spark"))
+        await_query(start_query(writer, work, once=once, trigger_ns=settings.trade.trigger), work)
+        return summary(ledger, log)
+
+
+def live_input(spark: SparkSession, ledger: Ledger) -> DataFrame:
+    """Ticks, and a clock that ticks once a second so that controls and timeouts act in a quiet market."""
+    ticks = spark.readStream.format("delta").load(str(ledger.path("ticks")))
+    ticks = ticks.select(
+        "source",
+        "source_partition",
+        "source_offset",
+        "instrument",
+        "kind",
+        "event_ns",
+        "price",
+        "size",
+        "bid",
+        "ask",
+        "provenance",
+    )
+    clock = spark.readStream.format("rate").option("rowsPerSecond", 1).load()
+    nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in ticks.schema]
+    return ticks.unionByName(clock.select(*nothing))
+
+
+class TradeBatches:
+    """The foreachBatch function. Everything that decides is in qts.pipeline.trade_batch; this reads and writes."""
+
+    def __init__(
+        self, spark: SparkSession, ledger: Ledger, log: BatchLog, config: Mapping[str, Any], *, once: bool
+    ) -> None:
+        self.ledger = ledger
+        self.log = log
+        self.config = config
+        self.once = once
+        self._once_version: int | None = None
+        self.spark = spark
+        self.runner = spark_runner(spark)
+        self._state: tuple[int, TradeState] | None = None
+        self._totals: tuple[int, pd.DataFrame] | None = None
+        self._logger = logger(job=JOB)
+
+    def __call__(self, rows: DataFrame, batch: int) -> None:
+        """Does batch `batch`, or nothing when it is done already."""
+        if self.log.is_done(batch):
+            return
+        figures: dict[str, Any] = {}
+        plan = timed(figures, "plan", lambda: self.log.plan(batch, self._plan))
+        ticks = rows.where(F.col("instrument").isNotNull())
+        arrived = timed(figures, "partials", lambda: slot_partials(ticks).toPandas())
+        before = timed(figures, "state", lambda: self.state_after(batch - 1))
+        totals = self._totals_at(plan["once_version"])
+        outcome = timed(figures, "decide", lambda: trade(self.ledger, plan, before, arrived, totals, self.runner))
+        timed(figures, "write", lambda: self._write(batch, outcome))
+        self._state = (batch, outcome.state)
+        self.log.done(batch, {**outcome.figures, **figures})
+        self._logger.info("batch", batch=batch, **outcome.figures, **figures)
+
+    def state_after(self, batch: int) -> TradeState:
+        """The state after a batch, kept from the call before or read back from the table."""
+        if self._state is None or self._state[0] != batch:
+            self._state = (batch, TradeState.of_parts(self.log.load_state(batch)))
+        return self._state[1]
+
+    def _plan(self) -> dict[str, Any]:
+        if self.once and self._once_version is None:
+            # Read after Spark has fixed where this run ends, so that it is never taken for the end of all input early.
+            self._once_version = self.ledger.version("ticks")
+        return {"config": self.config, "versions": side_versions(self.ledger), "once_version": self._once_version}
+
+    def _totals_at(self, version: int | None) -> pd.DataFrame | None:
+        """All that a finite run has to consume: rows by source and instrument at the version when it started."""
+        if version is None:
+            return None
+        if self._totals is None or self._totals[0] != version:
+            ticks = self.spark.read.format("delta").option("versionAsOf", version).load(str(self.ledger.path("ticks")))
+            counts = ticks.groupBy("source", "instrument").agg(F.count(F.lit(1)).alias("rows"))
+            self._totals = (version, counts.toPandas())
+        return self._totals[1]
+
+    def _write(self, batch: int, outcome: Outcome) -> None:
+        # Each table is a Delta log of its own, so they are written side by side; the state and the done row come after.
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda item: self.log.append(item[0], batch, item[1]), outcome_rows(outcome).items()))
+        self.log.save_state(batch, outcome.state.to_parts())
+
+
+def outcome_rows(outcome: Outcome) -> dict[str, pa.Table]:
+    """A batch's rows for every table that has any, without its checkpoint and batch ids."""
+    rows = {name: to_arrow(name, outcome.record.columns(name)) for name in outcome.record.tables()}
+    if len(outcome.bars):
+        rows["bars"] = to_arrow("bars", {name: outcome.bars[name].to_numpy() for name in outcome.bars})
+    if "orders" in rows:
+        decided = pa.array([datetime.now(UTC)] * rows["orders"].num_rows, pa.timestamp("us", tz="UTC"))
+        rows["orders"] = rows["orders"].append_column("decided_time", decided)
+    return rows
+
+
+def summary(ledger: Ledger, log: BatchLog) -> dict[str, Any]:
+    """What this checkpoint has done so far."""
+    done = log.summaries()
+    verdicts = Counter(ledger.read("orders", columns=("verdict",))["verdict"].to_pylist())
+    portfolio = ledger.read("portfolio", columns=("bar_time", "equity", "provenance")).sort_by("bar_time")
+    last = portfolio.slice(max(portfolio.num_rows - 1, 0)).to_pylist()
+    return {
+        "batches": len(done),
+        "ticks": sum(batch["ticks"] for batch in done),
+        "late_for_bars": sum(batch["late_for_bars"] for batch in done),
+        "bars": sum(batch["bars"] for batch in done),
+        "bar_times": sum(batch["bar_times"] for batch in done),
+        "decisions": ledger.read("decisions", columns=("acting",)).num_rows,
+        "orders": sum(verdicts.values()),
+        "denied": verdicts["deny"],
+        "fills": ledger.read("fills", columns=("order_id",)).num_rows,
+        "equity": last[0]["equity"] if last else None,
+        "equity_provenance": last[0]["provenance"] if last else None,
+    }

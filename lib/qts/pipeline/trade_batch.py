@@ -1,0 +1,253 @@
+"""One batch of the live query: ticks to bars, decisions, orders; a pure function of rows, state and plan."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qts.errors import StoreError
+from qts.market import bars, frontier
+from qts.market.bar import FIELDS, BarPanel
+from qts.pipeline.deskplan import TradeConfig, quote_driven, rules, trade_config, universe
+from qts.pipeline.sidetables import extras
+from qts.portfolio.accounting import Book
+from qts.store.columns import arrays_bytes, arrays_of, frame_bytes, frame_of
+from qts.store.ledger import Ledger
+from qts.trading.decide import Account, Runner, act_between_bars, decide, open_account
+from qts.trading.record import Recorder
+
+Plan = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TradeState:
+    """Everything that one batch hands to the next.
+
+    Attributes:
+        partials: slots that the frontier has not passed (`bars.PARTIAL_COLUMNS`).
+        open_bars: bars that have not ended (`bars.OPEN_BAR_COLUMNS`).
+        pairs: what has arrived of each source and instrument (`frontier.no_pairs`).
+        reached: the frontier so far, nanoseconds; slots before it are folded.
+        closed_until: by interval length, the end of the newest closed bar.
+        simulated: whether any bar decided so far was made of simulated prints.
+        controls_version: of the controls table, as the account knows it.
+        account: strategies, policies and book; None before the first decision.
+    """
+
+    partials: pd.DataFrame
+    open_bars: pd.DataFrame
+    pairs: pd.DataFrame
+    reached: int
+    closed_until: dict[int, int]
+    simulated: bool
+    controls_version: int
+    account: Account | None
+
+    @classmethod
+    def empty(cls) -> TradeState:
+        return cls(bars.no_partials(), bars.no_open_bars(), frontier.no_pairs(), 0, {}, False, -1, None)
+
+    def to_parts(self) -> dict[str, bytes]:
+        """As named blobs for the state table."""
+        meta: dict[str, Any] = {
+            "reached": self.reached,
+            "closed_until": {str(interval): end for interval, end in self.closed_until.items()},
+            "simulated": self.simulated,
+            "controls_version": self.controls_version,
+        }
+        parts = {
+            "partials": frame_bytes(self.partials),
+            "open_bars": frame_bytes(self.open_bars),
+            "pairs": frame_bytes(self.pairs),
+        }
+        if self.account is not None:
+            meta |= {"names": self.account.names, "arms": self.account.arms}
+            parts |= {"desk": arrays_bytes(self.account.desk), "book": arrays_bytes(self.account.book.to_state())}
+        return {**parts, "meta": json.dumps(meta).encode()}
+
+    @classmethod
+    def of_parts(cls, parts: Mapping[str, bytes]) -> TradeState:
+        """What `to_parts` wrote; an empty state where nothing was ever written."""
+        if not parts:
+            return cls.empty()
+        meta = json.loads(parts["meta"])
+        account = None
+        if "names" in meta:
+            book = Book.from_state(arrays_of(parts["book"]))
+            account = Account(tuple(meta["names"]), tuple(meta["arms"]), arrays_of(parts["desk"]), book)
+        return cls(
+            frame_of(parts["partials"]),
+            frame_of(parts["open_bars"]),
+            frame_of(parts["pairs"]),
+            meta["reached"],
+            {int(interval): end for interval, end in meta["closed_until"].items()},
+            meta["simulated"],
+            meta["controls_version"],
+            account,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch gives: the state after it, rows for the tables, and figures for its done row."""
+
+    state: TradeState
+    bars: pd.DataFrame
+    record: Recorder
+    figures: dict[str, Any]
+
+
+def trade(
+    ledger: Ledger,
+    plan: Plan,
+    before: TradeState,
+    arrived: pd.DataFrame,
+    totals: pd.DataFrame | None,
+    run: Runner,
+) -> Outcome:
+    """Does the work of a batch; writes nothing.
+
+    Args:
+        ledger: to read side tables at the plan's versions.
+        plan: see qts.pipeline.deskplan; with `now`.
+        before: the state after the batch before.
+        arrived: the batch's ticks as partials, with source and newest_ns.
+        totals: for a finite input (`--once`), what there is of each source and instrument; None when live.
+        run: who runs the buckets.
+    """
+    config = trade_config(plan["config"])
+    now = int(datetime.fromisoformat(plan["now"]).timestamp() * 1_000_000) * 1000
+    pairs = frontier.advance(before.pairs, arrived, now)
+    if totals is None:
+        reached = frontier.live_frontier(pairs, now, config.allowance, config.idle_timeout)
+    else:
+        reached = frontier.replay_frontier(pairs, totals, config.allowance)
+    # Slots are folded whole: the frontier counts from the second that it stands in.
+    reached = max(reached // bars.SECOND * bars.SECOND, before.reached)
+    return _close_and_decide(ledger, plan, config, before, arrived, pairs, reached, run)
+
+
+def _close_and_decide(
+    ledger: Ledger,
+    plan: Plan,
+    config: TradeConfig,
+    before: TradeState,
+    arrived: pd.DataFrame,
+    pairs: pd.DataFrame,
+    reached: int,
+    run: Runner,
+) -> Outcome:
+    versions = plan["versions"]
+    late = arrived["slot"].to_numpy("int64") < before.reached // bars.SECOND
+    waiting = [before.partials, arrived.loc[~late, bars.PARTIAL_COLUMNS]]
+    partials = bars.merge(pd.concat([part for part in waiting if len(part)] or waiting[:1], ignore_index=True))
+    final = partials["slot"].to_numpy("int64") < reached // bars.SECOND
+    slots = bars.slots(partials[final], quote_driven(ledger, versions))
+    folded = bars.fold(before.open_bars, slots, tuple(config.intervals.values()), reached, before.closed_until)
+    closed_until = dict(before.closed_until)
+    for interval, last in folded.closed.groupby("interval_ns")["bar"].max().items():
+        closed_until[int(interval)] = (int(last) + 1) * int(interval)
+    rows = bars.figures(folded.closed, {ns: name for name, ns in config.intervals.items()})
+    record, account = Recorder(), before.account
+    decided = rows[rows["interval"].map(config.intervals) == config.decision]
+    simulated = before.simulated or bool(decided["provenance"].eq("simulated_path").any())
+    if len(decided):
+        account, record = _decide(ledger, plan, config, before, decided, run)
+    elif account is not None and versions["controls"] != before.controls_version:
+        known = universe(ledger, versions)
+        account, record = act_between_bars(account, rules(ledger, config, versions, known, _provenance(simulated)))
+    # After the end of input the frontier is where the data ended, not where time does: more may come another day.
+    last_slot = int(slots["slot"].max()) + 1 if len(slots) else 0
+    reached = max(before.reached, last_slot * bars.SECOND) if reached == _end() else reached
+    state = TradeState(
+        partials[~final].reset_index(drop=True),
+        folded.still_open,
+        pairs,
+        reached,
+        closed_until,
+        simulated,
+        versions["controls"],
+        account,
+    )
+    figures = {
+        "ticks": int(arrived["rows"].sum()),
+        "late_for_bars": int(arrived["rows"].to_numpy("int64")[late].sum()),
+        "bars": len(rows),
+        "bar_times": int(decided["bar_time"].nunique()),
+        "reached": reached,
+    }
+    return Outcome(state, rows, record, figures)
+
+
+def _end() -> int:
+    return frontier.END // bars.SECOND * bars.SECOND
+
+
+def _decide(
+    ledger: Ledger,
+    plan: Plan,
+    config: TradeConfig,
+    before: TradeState,
+    decided: pd.DataFrame,
+    run: Runner,
+) -> tuple[Account, Recorder]:
+    versions = plan["versions"]
+    known = universe(ledger, versions)
+    account = before.account or open_account(config.desk, known, config.cash)
+    record = Recorder()
+    for part, simulated in _by_provenance(decided, before.simulated):
+        panel = panel_of(part, known.names)
+        beside = extras(ledger, versions, known.names, panel.times, config.decision)
+        panel = BarPanel(panel.instruments, panel.times, panel.values, beside)
+        part_rules = rules(ledger, config, versions, known, _provenance(simulated))
+        account, record = decide(config.desk, account, panel, part_rules, config.buckets, run, record)
+    return account, record
+
+
+def _by_provenance(decided: pd.DataFrame, simulated: bool) -> list[tuple[pd.DataFrame, bool]]:
+    """The bars before the first simulated one, and those from it on: where a batch began must not show in the ledger."""
+    if simulated:
+        return [(decided, True)]
+    marked = decided.loc[decided["provenance"] == "simulated_path", "bar_time"]
+    late = decided["bar_time"] >= (marked.min() if len(marked) else _end())
+    return [(part, flag) for part, flag in ((decided[~late], False), (decided[late], True)) if len(part)]
+
+
+def _provenance(simulated: bool) -> str:
+    return "simulated_path" if simulated else "real"
+
+
+def panel_of(rows: pd.DataFrame, names: tuple[str, ...]) -> BarPanel:
+    """Bars of one interval as a panel over the given instruments.
+
+    Raises:
+        StoreError: a bar's instrument is not among them.
+    """
+    times = np.unique(rows["bar_time"].to_numpy("int64"))
+    when = np.searchsorted(times, rows["bar_time"].to_numpy("int64"))
+    who = pd.Index(names, dtype=object).get_indexer(rows["instrument"])
+    if (who < 0).any():
+        stray = sorted(set(rows["instrument"].to_numpy()[who < 0]))
+        raise StoreError(
+            f"Bars of {stray[:5]} have no row in table 'instruments'; ingest writes it before their ticks."
+        )
+    values = {}
+    for field in FIELDS:
+        values[field] = np.full((len(times), len(names)), np.nan)
+        values[field][when, who] = rows[field].to_numpy(np.float64)
+    return BarPanel(names, times, values)
+
+
+def timed(figures: dict[str, Any], name: str, work: Callable[[], Any]) -> Any:
+    """Runs `work` and notes its milliseconds under `figures["ms"][name]`."""
+    began = time.perf_counter()
+    result = work()
+    figures.setdefault("ms", {})[name] = round(1000 * (time.perf_counter() - began), 1)
+    return result

@@ -1,0 +1,1 @@
+"""Sizing and double-entry accounting."""

@@ -1,0 +1,1 @@
+"""Limits, rules, verdicts, circuit breakers: what stands between every decision and every order."""

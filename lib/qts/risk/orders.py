@@ -1,0 +1,105 @@
+"""What the rules look at: the orders of one time, the account they meet, and the verdicts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from qts.market.bar import Array, IntArray
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Orders:
+    """`M` orders of one time, in the order in which they take up what the account has left.
+
+    Attributes:
+        instrument: index into the account's instruments, -1 for an unknown one, shape (M,).
+        quantity: units, signed: above 0 buys, shape (M,).
+        price: what the order is valued at: its limit price, or the last good price for market orders, shape (M,).
+        limit: whether it is a limit order, shape (M,).
+    """
+
+    instrument: IntArray
+    quantity: Array
+    price: Array
+    limit: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.instrument)
+
+    def rows(self, rows: npt.NDArray[np.intp]) -> Orders:
+        """Some of the orders."""
+        return Orders(self.instrument[rows], self.quantity[rows], self.price[rows], self.limit[rows])
+
+
+@dataclass(frozen=True)
+class BookView:
+    """The account as the rules see it, over its `N` instruments.
+
+    Attributes:
+        quantity: position in units, shape (N,).
+        buys, sells: units of open orders and of earlier orders of the batch, >= 0, shape (N,). They count as filled
+            where that makes an order riskier and as unfilled where it would make it safer.
+        price: last good price, NaN where there is none, shape (N,).
+        price_age: seconds since then, shape (N,).
+        exposure: account currency at risk per unit at `price`, shape (N,).
+        inverse: margined contracts, which need no cash, shape (N,).
+        multiplier: see `Universe`, shape (N,).
+        lot_size: NaN where it is not known, shape (N,).
+        tick_size: NaN or 0 where any price goes, shape (N,).
+        tradable: whether orders may be sent, shape (N,).
+        state: trading state by instrument, codes of `controls.STATES`, shape (N,).
+        cash: account currency.
+        spent: cash that open orders and earlier orders of the batch will take.
+    """
+
+    quantity: Array
+    buys: Array
+    sells: Array
+    price: Array
+    price_age: Array
+    exposure: Array
+    inverse: BoolArray
+    multiplier: Array
+    lot_size: Array
+    tick_size: Array
+    tradable: BoolArray
+    state: npt.NDArray[np.int8]
+    cash: float
+    spent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What one rule says about `M` orders.
+
+    Attributes:
+        allowed: units that it allows of each order, inf where it does not bind; NaN, for the unknown, allows none.
+        figure, limit: what was compared, shape (M,).
+    """
+
+    allowed: Array
+    figure: Array
+    limit: Array
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What became of `M` orders.
+
+    Attributes:
+        verdict: `accept`, `cut` or `deny`, shape (M,).
+        quantity: units that may be sent, >= 0, never more than was asked for, shape (M,).
+        codes: the rules that each order broke.
+        figures: by rule, the figure and the limit of every order, shape (M,) each.
+    """
+
+    verdict: npt.NDArray[np.str_]
+    quantity: Array
+    codes: list[list[str]]
+    figures: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)

@@ -1,0 +1,197 @@
+"""Small tables through delta-rs: idempotent appends of about 10 ms, and reads of done batches only.
+
+An append carries an application transaction (checkpoint id, batch id), so a batch that is replayed after a crash finds
+its rows already there and skips the write. Spark honours the same transactions, so both kinds of writer agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
+from deltalake.exceptions import TableNotFoundError
+
+from qts.errors import StoreError
+from qts.store.tables import Table, table
+
+#: Log clean-up belongs to the maintenance job; the log checkpoints every hundredth commit, or opening would grow slow.
+_HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+
+
+class Ledger:
+    """The plain Delta tables under one root folder, one folder a table.
+
+    Args:
+        root: a local folder; object stores and Unity Catalog are written by Spark instead.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._handles: dict[str, DeltaTable] = {}
+
+    def path(self, name: str) -> Path:
+        """Folder of a declared table."""
+        return self.root / table(name).name
+
+    def exists(self, name: str) -> bool:
+        return DeltaTable.is_deltatable(str(self.path(name)))
+
+    def create(self, name: str) -> None:
+        """Makes an empty table where there is none.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        declared = table(name)
+        if self.exists(name):
+            return
+        try:
+            DeltaTable.create(str(self.path(name)), schema=declared.schema, mode="ignore")
+        except OSError as error:
+            raise StoreError(
+                f"Table {name!r} cannot be made in {self.root}: {error}. Name a folder you can write in (--workdir)."
+            ) from error
+
+    def open(self, name: str, version: int | None = None) -> DeltaTable:
+        """The table at a version, by default the newest.
+
+        Raises:
+            StoreError: the table does not exist, or not at that version.
+        """
+        try:
+            return DeltaTable(str(self.path(name)), version=version)
+        except TableNotFoundError as error:
+            raise StoreError(
+                f"Table {name!r} is not in {self.root}. Run `qts ingest` or `qts demo` first, or name its --workdir."
+            ) from error
+
+    def version(self, name: str) -> int:
+        """The newest version, or -1 where the table does not exist."""
+        handle = self._newest(name)
+        return -1 if handle is None else handle.version()
+
+    def transaction(self, name: str, application: str) -> int:
+        """The newest version of an application that the table holds, or -1."""
+        handle = self._newest(name)
+        held = None if handle is None else handle.transaction_version(application)
+        return -1 if held is None else held
+
+    def _newest(self, name: str) -> DeltaTable | None:
+        """The table as it is now; a handle is kept, for reading on from a known version is quicker than from none."""
+        handle = self._handles.get(name)
+        if handle is None:
+            if not self.exists(name):
+                return None
+            handle = self._handles[name] = self.open(name)
+        else:
+            handle.update_incremental()
+        return handle
+
+    def append(self, name: str, rows: pa.Table, *, transaction: tuple[str, int] | None = None) -> bool:
+        """Appends rows, once.
+
+        Args:
+            transaction: (application id, version), usually (checkpoint id, batch id). A table that already holds
+                this version, or a later one, is left as it is.
+
+        Returns:
+            Whether rows were written.
+
+        Raises:
+            StoreError: the rows do not fit the declared schema, or the disk refuses them.
+        """
+        declared = table(name)
+        _refuse_clustered(declared)
+        if rows.num_rows == 0:
+            return False
+        if self._newest(name) is None:
+            self.create(name)
+        properties = None
+        if transaction is not None:
+            application, batch = transaction
+            if self.transaction(name, application) >= batch:
+                return False
+            properties = CommitProperties(app_transactions=[Transaction(application, batch)])
+        try:
+            write_deltalake(
+                self._handles.get(name) or self.path(name),
+                conform(rows, declared),
+                mode="append",
+                commit_properties=properties,
+                post_commithook_properties=_HOOKS,
+            )
+        except OSError as error:
+            raise StoreError(
+                f"Table {name!r} in {self.root} refused {rows.num_rows} rows: {error}. Free disk space or grant write "
+                "access, then start the job again; the batch will be replayed."
+            ) from error
+        return True
+
+    def read(
+        self,
+        name: str,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        done_only: bool = True,
+    ) -> pa.Table:
+        """Rows of a table as Arrow, by default those of done batches only; no rows where the table does not exist."""
+        declared = table(name)
+        names = list(columns) if columns is not None else declared.schema.names
+        handle = self._newest(name) if version is None else self.open(name, version)
+        if handle is None:
+            return declared.schema.empty_table().select(names)
+        hidden = done_only and declared.batched
+        wanted = names + [c for c in ("checkpoint_id", "batch_id") if hidden and c not in names]
+        rows = handle.to_pyarrow_dataset().to_table(columns=wanted, filter=where)
+        if hidden:
+            rows = only_done(rows, self.done_batches())
+        return rows.select(names)
+
+    def done_batches(self) -> pa.Table:
+        """(checkpoint_id, batch_id) of every batch that has ended."""
+        rows = self.read("batches", columns=("checkpoint_id", "batch_id"), where=pc.field("phase") == "done")
+        return rows.group_by(["checkpoint_id", "batch_id"]).aggregate([])
+
+
+def only_done(rows: pa.Table, done: pa.Table) -> pa.Table:
+    """The rows whose batch is done, or that belong to no batch, in their given order."""
+    kinds = {name: done.schema.field(name).type for name in ("checkpoint_id", "batch_id")}
+    numbered = rows.append_column("_row", pa.array(range(rows.num_rows), pa.int64()))
+    keys = pa.table({name: numbered[name].cast(kind) for name, kind in kinds.items()} | {"_row": numbered["_row"]})
+    held = keys.join(done, keys=["checkpoint_id", "batch_id"], join_type="left semi")["_row"]
+    loose = keys.filter(pc.is_null(keys["batch_id"]))["_row"]
+    chosen = pa.chunked_array([*held.chunks, *loose.chunks], pa.int64())
+    return rows.take(pc.sort_indices(chosen) if not len(chosen) else chosen.take(pc.sort_indices(chosen)))
+
+
+def conform(rows: pa.Table, declared: Table) -> pa.Table:
+    """The rows in the declared columns' order and types; missing nullable columns become null.
+
+    Raises:
+        StoreError: a required column is missing, an unknown one is there, or a value cannot be cast.
+    """
+    unknown = set(rows.schema.names) - set(declared.schema.names)
+    missing = [f.name for f in declared.schema if not f.nullable and f.name not in rows.schema.names]
+    if unknown or missing:
+        raise StoreError(
+            f"Rows for table {declared.name!r} have unknown columns {sorted(unknown)} and lack {missing}; "
+            f"declared are {declared.schema.names}."
+        )
+    try:
+        columns = [
+            rows[f.name].cast(f.type) if f.name in rows.schema.names else pa.nulls(rows.num_rows, f.type)
+            for f in declared.schema
+        ]
+        return pa.Table.from_arrays(columns, schema=declared.schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise StoreError(f"Rows for table {declared.name!r} do not fit its schema: {error}.") from error
+
+
+def _refuse_clustered(declared: Table) -> None:
+    if declared.clustered_by:
+        raise StoreError(f"Table {declared.name!r} is clustered: only Spark writes it.")

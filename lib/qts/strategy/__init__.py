@@ -1,0 +1,1 @@
+"""Strategies: state and bar in, state and signal out, all instruments at once."""

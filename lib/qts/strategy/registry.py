@@ -1,0 +1,70 @@
+"""The strategies by name, and those of a configuration.
+
+A strategy of your own needs no change here: name its class by a dotted path in conf/strategies.yml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qts.errors import ConfigError
+from qts.plugins import create
+from qts.strategy.base import Strategy
+from qts.strategy.breakout import ChannelBreakout
+from qts.strategy.controls import BuyAndHold, Flat, Random
+from qts.strategy.forecast import ForecastVolatility
+from qts.strategy.reversion import BollingerReversion, RsiReversion
+from qts.strategy.trend import EwmaCross, TimeSeriesMomentum
+from qts.strategy.volatility import VolatilityManaged, VolatilityTarget
+
+BUILTIN: dict[str, type[Strategy]] = {
+    cls.__name__: cls
+    for cls in (
+        Flat,
+        BuyAndHold,
+        Random,
+        EwmaCross,
+        TimeSeriesMomentum,
+        ChannelBreakout,
+        BollingerReversion,
+        RsiReversion,
+        VolatilityTarget,
+        VolatilityManaged,
+        ForecastVolatility,
+    )
+}
+
+
+def all() -> dict[str, Strategy]:  # noqa: A001 - read as registry.all()
+    """Every built-in strategy with its default parameters, by class name."""
+    return {name: cls() for name, cls in BUILTIN.items()}
+
+
+def build(spec: Mapping[str, Mapping[str, Any]]) -> dict[str, Strategy]:
+    """The strategies of a configuration, in its order.
+
+    Args:
+        spec: the `strategies` of conf/strategies.yml: a name of your choice to `class` (a built-in's name, or
+            `package.module:Class`) and the parameters of that class.
+
+    Raises:
+        ConfigError: nothing is named; an entry has no class; a class or parameter is unknown (with the nearest known
+            one); a value has the wrong type or is out of range; a class of your own is no strategy.
+    """
+    if not isinstance(spec, Mapping) or not spec:
+        raise ConfigError(f"strategies is {spec!r}, expected at least one entry such as `flat: {{class: Flat}}`.")
+    return {name: _build(name, entry) for name, entry in spec.items()}
+
+
+def _build(name: str, entry: Mapping[str, Any]) -> Strategy:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("class"), str):
+        raise ConfigError(f"strategies.{name} is {entry!r}, expected a class and its parameters: {{class: Flat}}.")
+    parameters = {key: value for key, value in entry.items() if key != "class"}
+    try:
+        strategy = create(entry["class"], parameters, BUILTIN, "strategy")
+    except ConfigError as error:
+        raise ConfigError(f"strategies.{name}: {error}") from error
+    if not isinstance(strategy, Strategy):
+        raise ConfigError(f"strategies.{name}: {entry['class']} has no start() and step(), so it is no strategy.")
+    return strategy

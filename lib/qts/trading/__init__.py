@@ -1,0 +1,1 @@
+"""The decision step that ties strategies, policies, risk and execution together."""

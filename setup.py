@@ -1,0 +1,87 @@
+"""The wheel `qts`: the package below lib/ with the conf files that it needs on its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+#: Folders of conf/ that belong to a checkout only: they deploy QTS, QTS does not read them.
+DEPLOYMENT = {"databricks", "airflow", "docker"}
+
+
+class BuildWithConf(build_py):
+    """Copies conf/ into the package as qts/_conf, where qts.conf.conf_dir looks first."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for source, target in self._conf():
+                self.mkpath(str(target.parent))
+                self.copy_file(str(source), str(target))
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        return [*super().get_outputs(include_bytecode), *(str(target) for _, target in self._conf())]
+
+    def _conf(self) -> list[tuple[Path, Path]]:
+        files = (file.relative_to(ROOT / "conf") for file in sorted((ROOT / "conf").rglob("*.yml")))
+        kept = [file for file in files if file.parts[0] not in DEPLOYMENT]
+        return [(ROOT / "conf" / file, Path(self.build_lib, "qts", "_conf") / file) for file in kept]
+
+
+setup(
+    name="qts",
+    version=re.search(r'__version__ = "(.+)"', (ROOT / "lib/qts/__init__.py").read_text())[1],
+    description="Trading and pricing that learns while it runs: Spark, Delta, MLflow, bandits, risk rules",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",  # 3.11 is what is tested
+    package_dir={"": "lib"},
+    packages=find_packages("lib"),
+    package_data={"qts": ["py.typed"]},
+    cmdclass={"build_py": BuildWithConf},
+    entry_points={"console_scripts": ["qts=qts.cli:main"]},
+    install_requires=[
+        "arch>=8,<9",
+        "delta-spark==4.4.0",  # the newest whose jar can be had; it wants pyspark 4.2
+        "deltalake>=1.6,<2",
+        "great-expectations>=1.24,<1.25",
+        "mlflow>=3.17,<3.18",
+        "numpy>=2,<3",
+        "packaging>=24",
+        "pandas>=2.2,<3",  # Spark 4.2 does not support 3
+        "pyarrow>=18",
+        "pydantic>=2.11,<3",
+        "pydantic-settings>=2.11,<3",
+        "pyspark==4.2.0",
+        "python-dotenv>=1",
+        "pyyaml>=6",
+        "rich>=14",
+        "scipy>=1.14",
+        "skfolio>=1.12,<2",
+        "statsmodels>=0.15,<0.16",
+        "structlog>=25",
+        "typer>=0.20",
+    ],
+    extras_require={
+        "kafka": ["confluent-kafka>=2.10"],
+        "dev": [
+            "build>=1.2",
+            "chispa>=0.11",
+            "hypothesis>=6.130",
+            "import-linter>=2.5",
+            "mypy>=1.18",
+            "pytest>=8.4",
+            "ruff>=0.14",
+        ],
+    },
+    classifiers=[
+        "Operating System :: POSIX :: Linux",
+        "Operating System :: MacOS",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Office/Business :: Financial :: Investment",
+    ],
+)

@@ -1,0 +1,254 @@
+"""Invariants of every policy, and each policy's statistics against their definition."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from qts.bandit.base import Choice, Policy
+from qts.bandit.draws import uniforms
+from qts.bandit.linucb import LinUcb
+from qts.bandit.reward import reward
+from qts.bandit.thompson import GaussianThompson
+from qts.market.bar import Array, State
+
+unhurried = settings(deadline=None)
+ARMS, FEATURES = 5, 4
+every_policy = pytest.mark.parametrize(
+    "policy",
+    [GaussianThompson(), GaussianThompson(forgetting=0.9, floor=0.05), LinUcb(), LinUcb(forgetting=0.9, alpha=0.3)],
+    ids=str,
+)
+some = settings(max_examples=20, deadline=None)
+
+
+def play(
+    policy: Policy, rows: Array, steps: int, seed: int = 0, until: State | None = None
+) -> tuple[State, list[Choice]]:
+    """Some instruments out of 64: rewards come two steps late, and a third of them never."""
+    names = [f"i{row}" for row in rows]
+    state = policy.start(len(rows), ARMS, FEATURES) if until is None else until
+    waiting: list[tuple[Array, Choice]] = []
+    choices = []
+    for step in range(steps):
+        rng = np.random.default_rng((seed, step))
+        context, noise = rng.normal(size=(64, FEATURES))[rows], rng.normal(size=(64, ARMS))[rows]
+        noise[rng.random((64, ARMS))[rows] < 0.3] = np.nan
+        choices.append(policy.choose(state, context, uniforms(seed, step, names, "test", policy.draws(ARMS))))
+        waiting.append((context, choices[-1]))
+        if step >= 2:
+            earlier, chosen = waiting.pop(0)
+            state = policy.learn(state, earlier, chosen.arm, noise[np.arange(len(rows)), chosen.arm])
+    return state, choices
+
+
+def assert_same(one: State, two: State) -> None:
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+@every_policy
+@pytest.mark.parametrize("buckets", [7, 64])
+def test_the_bits_do_not_depend_on_the_buckets(policy: Policy, buckets: int) -> None:
+    state, whole = play(policy, np.arange(64), 40)
+    for bucket in range(buckets):
+        rows = np.arange(bucket, 64, buckets)
+        part_state, part = play(policy, rows, 40)
+        assert_same({name: values[rows] for name, values in state.items()}, part_state)
+        for one, two in zip(whole, part, strict=True):
+            np.testing.assert_array_equal(one.arm[rows], two.arm)
+            np.testing.assert_array_equal(one.propensity[rows], two.propensity)
+
+
+@every_policy
+@some
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 25))
+def test_a_propensity_is_the_probability_of_the_choice(policy: Policy, seed: int, steps: int) -> None:
+    state, _ = play(policy, np.arange(6), steps, seed)
+    context = np.random.default_rng(seed).normal(size=(6, FEATURES))
+    probabilities = policy.probabilities(state, context)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-9)
+    choice = policy.choose(state, context, uniforms(seed, 0, "abcdef", "x", policy.draws(ARMS)))
+    assert choice.arm.dtype == np.int64
+    np.testing.assert_array_equal(choice.propensity, probabilities[np.arange(6), choice.arm])
+    assert (choice.propensity >= policy.floor).all()  # type: ignore[attr-defined]
+
+
+@every_policy
+def test_choices_are_as_frequent_as_their_propensities(policy: Policy) -> None:
+    state, _ = play(policy, np.arange(1), 12)
+    rounds = 20_000
+    many = {name: np.repeat(values, rounds, axis=0) for name, values in state.items()}
+    context = np.tile([[0.5, -1.0, 0.2, 1.0]], (rounds, 1))
+    choice = policy.choose(many, context, uniforms(1, 2, [str(i) for i in range(rounds)], "x", policy.draws(ARMS)))
+    expected = policy.probabilities(state, context[:1])[0]
+    assert stats.chisquare(np.bincount(choice.arm, minlength=ARMS), rounds * expected).pvalue > 1e-3
+
+
+@every_policy
+def test_a_saved_state_goes_on_as_if_nothing_had_happened(policy: Policy) -> None:
+    state, _ = play(policy, np.arange(3), 20)
+    file = io.BytesIO()
+    np.savez(file, **state)
+    file.seek(0)
+    with np.load(file) as arrays:
+        loaded = dict(arrays)
+    one, two = (play(policy, np.arange(3), 20, seed=1, until=before) for before in (state, loaded))
+    assert_same(one[0], two[0])
+
+
+@every_policy
+@some
+@given(seed=st.integers(0, 2**32), unknown=st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_nothing_is_learned_from_nothing(policy: Policy, seed: int, unknown: float) -> None:
+    rng = np.random.default_rng(seed)
+    state, _ = play(policy, np.arange(4), 12, seed)
+    kept = {name: values.copy() for name, values in state.items()}
+    context = rng.normal(size=(4, FEATURES))
+    after = policy.learn(state, context, np.array([0, -1, 2, 3]), np.array([unknown, 1.0, unknown, 0.5]))
+    assert_same({name: values[:3] for name, values in state.items()}, {name: v[:3] for name, v in after.items()})
+    assert any((after[name][3] != state[name][3]).any() for name in state)
+    assert_same(kept, state)
+
+
+@every_policy
+@pytest.mark.parametrize("features", [0, 1, FEATURES])
+@pytest.mark.parametrize("arms", [1, 2, ARMS])
+def test_any_number_of_arms_and_features(policy: Policy, arms: int, features: int) -> None:
+    state = policy.start(3, arms, features)
+    assert all(len(values) == 3 for values in state.values())
+    for step in range(5):
+        context = np.ones((3, features))
+        choice = policy.choose(state, context, uniforms(0, step, "abc", "x", policy.draws(arms)))
+        state = policy.learn(state, context, choice.arm, np.ones(3))
+    assert (choice.arm < arms).all()
+
+
+@every_policy
+def test_a_missing_feature_counts_as_zero(policy: Policy) -> None:
+    state, _ = play(policy, np.arange(2), 12)
+    gaps, zeros = np.array([[np.nan, 1.0, np.inf, 2.0]] * 2), np.array([[0.0, 1.0, 0.0, 2.0]] * 2)
+    np.testing.assert_array_equal(policy.probabilities(state, gaps), policy.probabilities(state, zeros))
+    arm, paid = np.array([1, 2]), np.ones(2)
+    assert_same(policy.learn(state, gaps, arm, paid), policy.learn(state, zeros, arm, paid))
+
+
+@pytest.mark.parametrize("policy", [GaussianThompson(), LinUcb()], ids=str)
+@some
+@given(seed=st.integers(0, 2**32))
+def test_rewards_may_come_in_any_order(policy: Policy, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rounds = [(rng.normal(size=(2, FEATURES)), rng.integers(0, ARMS, 2), rng.normal(size=2)) for _ in range(15)]
+    states = []
+    for order in (range(15), rng.permutation(15)):
+        state = policy.start(2, ARMS, FEATURES)
+        for number in order:
+            state = policy.learn(state, *rounds[number])
+        states.append(state)
+    for name in states[0]:
+        np.testing.assert_allclose(states[0][name], states[1][name], atol=1e-10)
+
+
+def test_thompson_is_the_conjugate_posterior() -> None:
+    policy = GaussianThompson(prior_var=2.0, noise_var=0.5, forgetting=0.9, floor=0.0)
+    state = policy.start(1, 2, 0)
+    rewards = [(0, 1.0), (1, -0.4), (0, 0.3), (1, 0.8), (1, 0.1)]
+    for arm, paid in rewards:
+        state = policy.learn(state, np.zeros((1, 0)), np.array([arm]), np.array([paid]))
+    ages = 0.9 ** np.arange(len(rewards))[::-1]
+    pulled = np.array([[arm == 0, arm == 1] for arm, _ in rewards])
+    precision = 1 / 2.0 + (ages[:, None] * pulled).sum(axis=0) / 0.5
+    mean = (ages[:, None] * pulled * np.array([[paid] for _, paid in rewards])).sum(axis=0) / 0.5 / precision
+    expected = stats.norm.cdf((mean[0] - mean[1]) / np.sqrt((1 / precision).sum()))
+    assert policy.probabilities(state, np.zeros((1, 0)))[0, 0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_linucb_is_ridge_regression_and_its_bound() -> None:
+    rng = np.random.default_rng(0)
+    policy = LinUcb(alpha=0.7, ridge=2.0)
+    contexts, arms, rewards = rng.normal(size=(3000, 4)), rng.integers(0, 3, 3000), rng.normal(size=3000)
+    state = policy.start(1, 3, 4)
+    for context, arm, paid in zip(contexts, arms, rewards, strict=True):
+        state = policy.learn(state, context[None], np.array([arm]), np.array([paid]))
+    x = rng.normal(size=4)
+    for arm in range(3):
+        design, target = contexts[arms == arm], rewards[arms == arm]
+        gram = design.T @ design + 2.0 * np.eye(4)
+        theta = np.linalg.solve(gram, design.T @ target)
+        np.testing.assert_allclose(state["inverse"][0, arm], np.linalg.inv(gram), rtol=1e-9, atol=1e-15)
+        bound = theta @ x + 0.7 * np.sqrt(x @ np.linalg.solve(gram, x))
+        assert policy.scores(state, x[None])[0, arm] == pytest.approx(bound, rel=1e-9)
+
+
+def test_linucb_forgets_evidence_but_keeps_its_ridge() -> None:
+    rng = np.random.default_rng(1)
+    policy = LinUcb(ridge=0.5, forgetting=0.95)
+    state = policy.start(1, 2, 3)
+    gram, target = np.tile(0.5 * np.eye(3), (2, 1, 1)), np.zeros((2, 3))
+    for number in range(500):
+        x, arm, paid = rng.normal(size=3), rng.integers(0, 2), rng.normal()
+        state = policy.learn(state, x[None], np.array([arm]), np.array([paid]))
+        gram, target = 0.95 * gram, 0.95 * target
+        gram[:, number % 3, number % 3] += 0.5 * (1 - 0.95**3)
+        gram[arm] += np.outer(x, x)
+        target[arm] += paid * x
+        np.testing.assert_allclose(state["inverse"][0], np.linalg.inv(gram), rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(
+            state["theta"][0], np.linalg.solve(gram, target[..., None])[..., 0], rtol=1e-8, atol=1e-10
+        )
+
+
+def test_linucb_stays_stable_where_contexts_never_change() -> None:
+    """Without its ridge a forgetting inverse grows like forgetting^-t in directions that no context visits."""
+    policy = LinUcb(forgetting=0.95)
+    state = policy.start(2, 2, 6)
+    context = np.tile([1.0, 0.0, 1e-3, 0.0, 30.0, 0.0], (2, 1))
+    for number in range(10_000):
+        state = policy.learn(state, context, np.array([0, number % 2]), np.full(2, 0.5))
+    inverse = state["inverse"].astype(np.float64)
+    np.testing.assert_array_equal(inverse, inverse.swapaxes(-1, -2))
+    eigenvalues = np.linalg.eigvalsh(inverse)
+    assert (eigenvalues > 0).all()
+    assert (eigenvalues <= 0.95**-6 * (1 + 1e-9)).all()
+    assert (np.abs(state["theta"].astype(np.float64)) < 1).all()
+
+
+def test_linucb_explores_an_arm_again_when_its_evidence_has_faded() -> None:
+    policy = LinUcb(forgetting=0.9, floor=0.0)
+    state = policy.start(1, 2, 1)
+    x = np.ones((1, 1))
+    for _ in range(30):
+        state = policy.learn(state, x, np.array([0]), np.array([0.6]))
+        state = policy.learn(state, x, np.array([1]), np.array([0.3]))
+    assert policy.probabilities(state, x)[0, 0] == 1
+    for _ in range(60):
+        state = policy.learn(state, x, np.array([0]), np.array([0.6]))
+    assert policy.probabilities(state, x)[0, 1] == 1
+
+
+finite = st.floats(-2, 2)
+
+
+@unhurried
+@given(position=finite, previous=finite, log_return=finite, cost=st.floats(0, 0.1), volatility=st.floats(1e-6, 1))
+def test_a_reward_is_what_is_left_per_unit_of_risk(
+    position: float, previous: float, log_return: float, cost: float, volatility: float
+) -> None:
+    given_ = [np.array([value]) for value in (position, previous, log_return, cost, volatility)]
+    expected = (position * log_return - cost * abs(position - previous)) / volatility
+    assert reward(*given_)[0] == pytest.approx(min(max(expected, -3), 3))
+    for missing in range(5):
+        with_gap = [np.array([np.nan]) if number == missing else value for number, value in enumerate(given_)]
+        assert np.isnan(reward(*with_gap)[0])
+
+
+@pytest.mark.parametrize("volatility", [0.0, -1.0])
+def test_no_risk_no_reward(volatility: float) -> None:
+    one = np.ones(1)
+    assert np.isnan(reward(one, one, one, 0.001, np.array([volatility]))[0])
