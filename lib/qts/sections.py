@@ -177,7 +177,7 @@ class Jump(Section):
     """When a price is too far from the last good one."""
 
     limit: float = Field(0.5, gt=0)  # |price / last good price - 1|
-    max_age: Duration = duration("7d")  # an older last good price judges nothing
+    max_age: Duration = duration("1h")  # an older last good price judges nothing: markets open with gaps
 
 
 class Ingest(Section):

@@ -131,15 +131,15 @@ def test_one_source_fails_and_the_others_end_cleanly(spark, tmp_path, trades, mo
         for name, where in (("first", path), ("second", second))
     ]
     config = settings(tmp_path, *both)
-    whole = Lander._write
+    whole = Lander._count
 
     def broken(self, *rest):
         if self.stream.name == "first":
             raise OSError(28, "No space left on device")
-        whole(self, *rest)
+        return whole(self, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lander, "_write", broken)
+        patch.setattr(Lander, "_count", broken)
         with pytest.raises(StoreError, match="No space left on device"):
             ingest.run(config, once=True)
     assert len(positions(Ledger(config.tables), "ticks")) == 3

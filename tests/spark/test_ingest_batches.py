@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from qts.errors import QualityGateFailed
+from qts.pipeline import validate
 from qts.pipeline.batches import BatchLog
 from qts.pipeline.expectations import Rule, Suite
+from qts.pipeline.landing import Lander
 
 from .ingest_help import GATE, LIMITS, SECOND, T0, Book, candidates, lander, positions, reasons, row
 
@@ -68,8 +70,10 @@ def messy(seed: int, count: int = 400):
     return sorted(rows, key=lambda r: (r["source_partition"], r["source_offset"]))
 
 
-@pytest.mark.parametrize("cuts", [1, 3, 10])
-def test_a_messy_stream_is_judged_by_the_book_wherever_it_is_cut(spark, tmp_path, cuts):
+@pytest.mark.parametrize(("cuts", "small"), [(1, 50_000), (3, 50_000), (10, 50_000), (1, 0), (3, 0)])
+def test_a_messy_stream_is_judged_by_the_book_wherever_it_is_cut(spark, tmp_path, monkeypatch, cuts, small):
+    """Cut or whole, marked in this process or by Spark."""
+    monkeypatch.setattr(validate, "SMALL", small)
     rows = messy(seed=5, count=300)
     book = Book(LIMITS)
     now = int(datetime.now(UTC).timestamp()) * SECOND
@@ -141,9 +145,9 @@ def test_a_replay_keeps_the_limits_and_the_clock_of_its_plan(spark, tmp_path, mo
     rows = candidates(spark, [row(0), row(1, instrument="B"), row(2, price=120.0)])
     land = lander(spark, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Suite, "check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Lander, "_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            lander(spark, tmp_path, suite=Suite("ticks", (Rule("e", "batch", "warn", {}),), "none"))(rows, 0)
+            land(rows, 0)
     stricter = lander(spark, tmp_path, instruments=("A",))
     stricter(rows, 0)
     assert len(positions(land.ledger, "ticks")) == 3
@@ -169,9 +173,11 @@ def test_a_place_that_was_read_before_is_a_duplicate(spark, tmp_path):
     }
 
 
-def test_a_vendors_id_comes_once_though_its_file_comes_twice(spark, tmp_path):
+@pytest.mark.parametrize("small", [50_000, 0])
+def test_a_vendors_id_comes_once_though_its_file_comes_twice(spark, tmp_path, monkeypatch, small):
     land = lander(spark, tmp_path)
     rows = [row(offset, vendor_id=str(offset), lateness_domain="p") for offset in range(50)]
+    monkeypatch.setattr(validate, "SMALL", small)
     land(candidates(spark, rows), 0)
     copy = [r | {"source_partition": "copy of p", "lateness_domain": "copy of p"} for r in rows]
     land(candidates(spark, copy), 1)

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from deltalake import DeltaTable
@@ -61,7 +60,7 @@ CUTS: dict[str, tuple[Callable[[pd.DataFrame], list[pd.DataFrame]], int, int]] =
     "three commits, a file a batch, 7 buckets": (lambda ticks: shuffled(by_time(ticks, 3)), 1, 7),
     "twelve commits, two files a batch, 64 buckets": (lambda ticks: by_time(ticks, 12), 2, 64),
     "an instrument a file, a file a batch": (lambda ticks: [ticks[ticks["instrument"] == n] for n in NAMES], 1, 4),
-    "commits that cut days": (lambda ticks: np.array_split(ticks, 3), 1, 2),
+    "commits that cut days": (lambda ticks: [ticks[:301], ticks[301:333], ticks[333:]], 1, 2),
 }
 
 

@@ -87,8 +87,8 @@ def _next_batch(settings: Settings, spark: SparkSession, log: BatchLog, registry
         surveyed.append(_survey(bars_of(spark, ledger, tables, plan["interval"])))
         if not surveyed[0].bars:
             raise MissingInput(
-                f"There are no {plan['interval']} bars in {ledger.root}. Make some first: `qts ingest`, then `qts trade` "
-                "or `qts bars`. The setting bars.decision says which interval is forecast."
+                f"There are no {plan['interval']} bars in {ledger.root}. Make some: `qts ingest`, then `qts trade` or "
+                "`qts bars`. The setting bars.decision says which interval is forecast."
             )
         champions = {model: registry.aliases(model).get(CHAMPION) for model in settings.forecast.models}
         return {**plan, "champions": champions}

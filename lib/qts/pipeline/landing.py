@@ -1,4 +1,4 @@
-"""One batch of one source: planned, judged, gated, written, remembered, done."""
+"""One batch of one source: judged, gated, planned, written, remembered, done."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from functools import partial
+from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -22,6 +20,7 @@ from qts.logs import logger
 from qts.market.quality import Limits
 from qts.pipeline.batches import BatchLog
 from qts.pipeline.expectations import Suite, result_rows, stop_on_failure
+from qts.pipeline.marks import Held
 from qts.pipeline.memory import Memory
 from qts.pipeline.rules import Landing, headline_rules, index_rules, tick_rules
 from qts.pipeline.sources import SourceStream
@@ -102,15 +101,22 @@ class Lander:
         """
         if self.log.is_done(batch):
             return
-        plan = self.log.plan(batch, self._plan)
+        planned = self.ledger.transaction("batches", f"{self.log.checkpoint}/plan") >= batch
+        plan = self.log.stored_plan(batch) if planned else self._plan()
         limits, landing = self._rules(plan)
         memory = Memory.load(self.log.load_state(batch - 1))
         candidates = self.stream.candidates(frame)
-        held = partial(self._held, frame, plan)
-        verdict = self._reading(lambda: validate(candidates, landing, limits, memory, batch, held))
+        held = Held(frame.sparkSession, self.ledger, plan["versions"].get("ticks", -1))
+        # Parquet is read again sooner than it is kept; text, messages and replays would be parsed again.
+        files = candidates.inputFiles()
+        keep = not files or not all(file.endswith(".parquet") for file in files)
+        verdict = self._reading(lambda: validate(candidates, landing, limits, memory, batch, held, keep=keep))
         try:
             refused, counts = self._reading(lambda: self._count(verdict, plan, batch))
             self._gate(verdict, counts, plan, batch)
+            # Before the first row is written, not earlier: a batch that failed to be read, or at the gate, is judged
+            # anew, by the settings of then and against what other sources have brought meanwhile.
+            self.log.plan(batch, lambda: plan)
             self._register(verdict, batch)
             self._write(verdict, refused, plan, batch)
         finally:
@@ -121,6 +127,7 @@ class Lander:
 
     def _plan(self) -> dict[str, Any]:
         return {
+            "now": datetime.now(UTC).isoformat(),
             "source": self.stream.name,
             "table": self.into,
             "versions": {"ticks": self.ledger.version("ticks")} if self.into == "ticks" else {},
@@ -135,25 +142,6 @@ class Lander:
             return limits, tick_rules(limits, now, plan["instruments"], sized=plan["sized"])
         rules = index_rules if self.into == "indices" else headline_rules
         return limits, rules(limits, now, plan["instruments"])
-
-    def _held(self, frame: DataFrame, plan: Mapping[str, Any], oldest: int, newest: int) -> DataFrame | None:
-        """Ticks of the planned version in a span of event time; None where no file of the table reaches into it."""
-        version = plan["versions"].get("ticks", -1)
-        if version < 0:
-            return None
-        first, last = oldest // 1000, newest // 1000
-        files = pa.table(self.ledger.open("ticks", version).get_add_actions(flatten=True))
-        if not files.num_rows:
-            return None
-        if {"min.event_time", "max.event_time"} <= set(files.column_names):
-            low, high = (pc.cast(pc.cast(files[f"{end}.event_time"], _MICROS), pa.int64()) for end in ("min", "max"))
-            apart = pc.fill_null(pc.or_(pc.greater(low, last), pc.less(high, first)), False)
-            if pc.all(apart).as_py():
-                return None
-        path = str(self.ledger.path("ticks"))
-        rows = frame.sparkSession.read.format("delta").option("versionAsOf", version).load(path)
-        ends = (F.timestamp_micros(F.lit(micros)) for micros in (first, last))
-        return rows.where(F.col("event_time").between(*ends))
 
     def _count(self, verdict: Verdict, plan: Mapping[str, Any], batch: int) -> tuple[Refused, Counts]:
         """The refused rows as quarantine has them, in memory if they are few, and the batch's counts."""
@@ -268,9 +256,6 @@ class Lander:
                     "mend or remove what is named, then start the job again."
                 ) from error
             raise
-
-
-_MICROS = pa.timestamp("us", tz="UTC")
 
 
 def aggregates(verdict: Verdict, counts: Counts) -> dict[str, pd.DataFrame]:

@@ -43,12 +43,17 @@ class HealthListener(StreamingQueryListener):
         self._ledger = ledger
         self._job = job
         self._seen: dict[str, int] = {}
+        self._running: set[str] = set()
+        self._quiet = threading.Event()
+        self._quiet.set()
         self._rows: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="qts-health", daemon=True)
         self._writer.start()
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802
-        """Nothing to note: the first batch says when it began."""
+        """Remembers that figures may come; Spark calls this before `start` returns."""
+        self._running.add(str(event.runId))
+        self._quiet.clear()
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
         """Queues the figures of a batch; Spark repeats the last ones while nothing comes in."""
@@ -65,7 +70,21 @@ class HealthListener(StreamingQueryListener):
         """Nothing to note."""
 
     def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
-        """Nothing to note: the job reports its own failures."""
+        """The last that Spark tells of a query; the job reports its own failures."""
+        self._running.discard(str(event.runId))
+        if not self._running:
+            self._quiet.set()
+
+    def wait(self, timeout: float = 10.0) -> bool:
+        """Waits until Spark has told all of every query that ended; it does so a moment later than they end.
+
+        Args:
+            timeout: longest wait, seconds.
+
+        Returns:
+            Whether it has.
+        """
+        return self._quiet.wait(timeout)
 
     def close(self, timeout: float = 10.0) -> None:
         """Writes what is queued and ends the writer.
@@ -101,7 +120,8 @@ def attach(spark: SparkSession, ledger: Ledger, job: str) -> HealthListener:
 
 
 def detach(spark: SparkSession, listener: HealthListener) -> None:
-    """Stops and writes what is left."""
+    """Stops, once its queries have ended, and writes what is left."""
+    listener.wait()
     spark.streams.removeListener(listener)
     listener.close()
 

@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 from qts.market.quality import Limits
 
 #: Letters, digits and what vendors use inside symbols; no slash, quote, semicolon, percent sign or control character.
-_SAFE_NAME = r"^[A-Za-z0-9^_][A-Za-z0-9 ._:=^&+@#$-]{0,63}$"
+#: (`$` would let a line feed pass at the end.)
+_SAFE_NAME = r"\A[A-Za-z0-9^_][A-Za-z0-9 ._:=^&+@#$-]{0,63}\z"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class Landing:
         """Time and instrument are usable."""
         broken = _any([rule.broken for rule in self.rules if rule.untimed])
         return ~(broken | _unreadable() | F.col("event_ns").isNull())
+
+    def judged(self, candidates: DataFrame) -> DataFrame:
+        """The candidates with `sound` and `timed`, and a payload only where a row is not sound."""
+        frame = candidates.withColumns({"sound": self.sound, "timed": self.timed})
+        return frame.withColumn("payload", F.when(~F.col("sound"), F.col("payload")))
 
     def with_rule(self, rule: RowRule) -> Landing:
         return Landing(self.table, self.instrument, self.kind, self.price, self.identity, (*self.rules, rule))

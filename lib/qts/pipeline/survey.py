@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +20,9 @@ from qts.pipeline.rules import Landing
 
 #: Nanoseconds do not fit into the floats that pandas makes of integers with nulls.
 _INTEGERS = {pa.int64(): pd.Int64Dtype()}
+
+#: What Spark calls the grouping by slot: a bit for each of the keys that it leaves out (instrument and kind).
+_BY_SLOT = 0b110
 
 
 def source_order() -> dict[str, Column]:
@@ -39,50 +43,33 @@ class Survey:
     """The aggregates of a batch.
 
     Attributes:
-        pieces: a row per domain, partition, instrument, kind and time slot; instrument, kind and slot are null for rows
-            without usable time or instrument.
+        pieces: a row per domain, partition, instrument and kind; instrument and kind are null for rows without usable
+            time or instrument.
+        order: a row per domain, partition and time slot, over all instruments.
         limits: what the proof is about.
         memory: the state before the batch.
     """
 
     pieces: pd.DataFrame
+    order: pd.DataFrame
     limits: Limits
     memory: Memory
 
     @classmethod
-    def of(cls, candidates: DataFrame, landing: Landing, limits: Limits, memory: Memory) -> Survey:
-        """Runs the aggregate: one job, one shuffle of aggregates, no sort."""
-        timed, sound, order = landing.timed, landing.sound, source_order()
-        # Times count from the earliest one, for `div` rounds towards zero.
-        slot = F.expr(f"(event_ns - {limits.earliest}L) div {slot_width(limits.allowance)}L")
-        identified = F.col("vendor_id").isNotNull() if landing.identity else F.lit(False)
-        rows = candidates.select(
-            F.col("lateness_domain").alias("domain"),
-            *[column.alias(name) for name, column in order.items()],
-            F.when(timed, landing.instrument).alias("instrument"),
-            F.when(timed, F.coalesce(landing.kind, F.lit("unknown"))).alias("kind"),
-            F.when(timed, slot).alias("slot"),
-            F.when(timed, F.col("event_ns")).alias("time"),
-            F.when(sound, landing.price).alias("price"),
-            F.when(sound, F.col("source_offset")).alias("good"),
-            F.when(sound & identified, 1).alias("identified"),
-        )
-        keys = ["domain", *[name for name in order if name != "place"], "instrument", "kind", "slot"]
-        pieces = rows.groupBy(*keys).agg(
-            F.count("*").alias("rows"),
-            F.count("good").alias("sound"),
-            F.count("identified").alias("identified"),
-            F.min("place").alias("first"),
-            F.max("place").alias("last"),
-            F.min("time").alias("oldest"),
-            F.max("time").alias("newest"),
-            F.min("price").alias("low"),
-            F.max("price").alias("high"),
-            F.max("good").alias("good"),
-            F.max_by("price", "good").alias("price"),
-            F.max_by("time", "good").alias("time"),
-        )
-        return cls(pieces.toArrow().to_pandas(types_mapper=_INTEGERS.get), limits, memory)
+    def of(cls, judged: DataFrame, landing: Landing, limits: Limits, memory: Memory) -> Survey:
+        """Runs the aggregate over `Landing.judged` rows: one job, one shuffle of aggregates, no sort.
+
+        Instruments and time slots are grouped apart: both together would be about as many groups as there are rows
+        wherever an instrument trades less than once a slot.
+        """
+        keys = ["domain", "arrived", "partition", "instrument", "kind", "slot"]
+        apart = [[*keys[:3], "slot"], keys[:5]]
+        rows = _rows(judged, landing, limits).groupingSets(apart, *keys)
+        found = rows.agg(F.grouping_id().alias("set"), *_counts(), *_figures())
+        groups = found.toArrow().to_pandas(types_mapper=_INTEGERS.get)
+        by_slot = groups["set"] == _BY_SLOT
+        order = groups[by_slot & groups["slot"].notna()].reset_index(drop=True)
+        return cls(groups[~by_slot].reset_index(drop=True), order, limits, memory)
 
     @property
     def rows(self) -> int:
@@ -113,11 +100,35 @@ class Survey:
         return self._timed.groupby(["instrument", "kind"], as_index=False).agg(**figures)
 
     def suspects(self) -> pd.DataFrame:
-        """Domains and instruments that may hold late rows or jumps: their number, and their clock before the batch."""
-        groups = self._groups
-        if not len(groups):
-            return groups.assign(clock=pd.Series(dtype="int64"))
-        return groups[suspects(self._slots, self._carried, self.limits)].reset_index(drop=True)
+        """Domains and instruments that may hold late rows or jumps: their number, and their clock before the batch.
+
+        All others hold none. For a domain whose rows came in the order of time there is nothing more to ask about
+        lateness, and an instrument whose prices all lie within the limit of each other cannot have jumped.
+        """
+        if not len(self._groups):
+            return self._groups
+        slots = _slots(self._timed, self._timed["group"], self._kind_codes(self._timed["kind"]), ranked=False)
+        guilty = suspects(slots, self._carried, self.limits)
+        numbers, domains = pd.factorize(self.order["domain"])
+        order = _slots(_with_ranks(self.order), pd.Series(numbers), np.zeros(len(numbers), dtype=np.int64), ranked=True)
+        nothing = Carried(_never(len(domains)), np.full((len(domains), 1), np.nan), _never(len(domains), 1))
+        disorderly = domains[suspects(order, nothing, replace(self.limits, jump_limit=math.inf))]
+        guilty |= self._groups["domain"].isin(disorderly).to_numpy(bool)
+        return self._groups[guilty].reset_index(drop=True)
+
+    def rows_of(self, groups: pd.DataFrame) -> int:
+        """Rows of some domains and instruments."""
+        return int(self._timed.loc[self._timed["group"].isin(groups["group"]), "rows"].sum())
+
+    def refined(self, judged: DataFrame, landing: Landing, groups: pd.DataFrame) -> pd.DataFrame:
+        """Those of the suspects that are not cleared by a second look, at every instrument's own slots."""
+        keys = ["group", "arrived", "partition", "kind", "slot"]
+        wanted = judged.sparkSession.createDataFrame(groups[["domain", "instrument", "group"]])
+        rows = _rows(judged.where("timed"), landing, self.limits).join(F.broadcast(wanted), ["domain", "instrument"])
+        found = rows.groupBy(*keys).agg(*_figures()).toArrow().to_pandas(types_mapper=_INTEGERS.get)
+        slots = _slots(_with_ranks(found), found["group"], self._kind_codes(found["kind"]), ranked=True)
+        guilty = np.flatnonzero(suspects(slots, self._carried, self.limits))
+        return groups[groups["group"].isin(guilty)].reset_index(drop=True)
 
     def last_good(self) -> pd.DataFrame:
         """Last good prices before the batch, by group number and kind."""
@@ -142,10 +153,8 @@ class Survey:
 
     @cached_property
     def _timed(self) -> pd.DataFrame:
-        timed = self.pieces[self.pieces["slot"].notna()].reset_index(drop=True)
-        ranks = timed.groupby(["arrived", "partition"], sort=True, dropna=False).ngroup()
-        groups = timed.groupby(["domain", "instrument"], sort=True).ngroup()
-        return timed.assign(partition_rank=ranks, group=groups)
+        timed = _with_ranks(self.pieces[self.pieces["instrument"].notna()].reset_index(drop=True))
+        return timed.assign(group=timed.groupby(["domain", "instrument"], sort=True).ngroup())
 
     @cached_property
     def _groups(self) -> pd.DataFrame:
@@ -153,22 +162,6 @@ class Survey:
         clocks = self.memory.order.drop_duplicates(["domain", "instrument"])[["domain", "instrument", "clock"]]
         groups = groups.merge(clocks, how="left", on=["domain", "instrument"])
         return groups.assign(clock=groups["clock"].astype("Int64").fillna(NEVER).astype("int64"))
-
-    @cached_property
-    def _slots(self) -> Slots:
-        timed = self._timed
-        first, last = _ranks(timed)
-        return Slots(
-            timed["group"].to_numpy(np.int64),
-            self._kind_codes(timed["kind"]),
-            timed["slot"].to_numpy(np.int64),
-            first,
-            last,
-            timed["oldest"].to_numpy(np.int64),
-            timed["newest"].to_numpy(np.int64),
-            timed["low"].to_numpy(np.float64, na_value=np.nan),
-            timed["high"].to_numpy(np.float64, na_value=np.nan),
-        )
 
     @cached_property
     def _kinds(self) -> list[str]:
@@ -190,14 +183,81 @@ class Survey:
         return Carried(self._groups["clock"].to_numpy(np.int64), price, time)
 
 
-def _ranks(timed: pd.DataFrame) -> tuple[IntArray, IntArray]:
+def _rows(judged: DataFrame, landing: Landing, limits: Limits) -> DataFrame:
+    """What the aggregates are made of."""
+    timed, sound = F.col("timed"), F.col("sound")
+    # Times count from the earliest one, for `div` rounds towards zero.
+    slot = F.expr(f"(event_ns - {limits.earliest}L) div {slot_width(limits.allowance)}L")
+    identified = F.col("vendor_id").isNotNull() if landing.identity else F.lit(False)
+    return judged.select(
+        F.col("lateness_domain").alias("domain"),
+        *[column.alias(name) for name, column in source_order().items()],
+        F.when(timed, landing.instrument).alias("instrument"),
+        F.when(timed, F.coalesce(landing.kind, F.lit("unknown"))).alias("kind"),
+        F.when(timed, slot).alias("slot"),
+        F.when(timed, F.col("event_ns")).alias("time"),
+        F.when(sound, landing.price).alias("price"),
+        F.when(sound, F.col("source_offset")).alias("good"),
+        F.when(sound & identified, 1).alias("identified"),
+    )
+
+
+def _counts() -> list[Column]:
+    return [
+        F.count("*").alias("rows"),
+        F.count("good").alias("sound"),
+        F.count("identified").alias("identified"),
+    ]
+
+
+def _figures() -> list[Column]:
+    return [
+        F.min("place").alias("first"),
+        F.max("place").alias("last"),
+        F.min("time").alias("oldest"),
+        F.max("time").alias("newest"),
+        F.min("price").alias("low"),
+        F.max("price").alias("high"),
+        F.max("good").alias("good"),
+        F.max_by("price", "good").alias("price"),
+        F.max_by("time", "good").alias("time"),
+    ]
+
+
+def _with_ranks(pieces: pd.DataFrame) -> pd.DataFrame:
+    """With the rank of each piece's partition in the order of arrival."""
+    ranks = pieces.groupby(["arrived", "partition"], sort=True, dropna=False).ngroup()
+    return pieces.assign(partition_rank=ranks)
+
+
+def _slots(pieces: pd.DataFrame, group: pd.Series[int], kind: IntArray, *, ranked: bool) -> Slots:
+    """Pieces as the proof wants them; without ranks all are in one slot, and nothing is asked about their order."""
+    first, last = _ranks(pieces) if ranked else (kind * 0, kind * 0)
+    return Slots(
+        group.to_numpy(np.int64),
+        kind,
+        pieces["slot"].to_numpy(np.int64) if ranked else kind * 0,
+        first,
+        last,
+        pieces["oldest"].to_numpy(np.int64),
+        pieces["newest"].to_numpy(np.int64),
+        pieces["low"].to_numpy(np.float64, na_value=np.nan),
+        pieces["high"].to_numpy(np.float64, na_value=np.nan),
+    )
+
+
+def _never(*shape: int) -> IntArray:
+    return np.full(shape, NEVER, dtype=np.int64)
+
+
+def _ranks(pieces: pd.DataFrame) -> tuple[IntArray, IntArray]:
     """First and last places as dense ranks over all partitions, so that one number orders them."""
-    partition = timed["partition_rank"].to_numpy(np.int64)
+    partition = pieces["partition_rank"].to_numpy(np.int64)
     both = np.concatenate([partition, partition])
-    place = np.concatenate([timed["first"].to_numpy(np.int64), timed["last"].to_numpy(np.int64)])
+    place = np.concatenate([pieces["first"].to_numpy(np.int64), pieces["last"].to_numpy(np.int64)])
     order = np.lexsort((place, both))
     new = np.ones(len(order), dtype=bool)
     new[1:] = (both[order][1:] != both[order][:-1]) | (place[order][1:] != place[order][:-1])
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.cumsum(new) - 1
-    return rank[: len(timed)], rank[len(timed) :]
+    return rank[: len(pieces)], rank[len(pieces) :]

@@ -10,18 +10,19 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from qts.errors import MissingInput
+from qts.errors import MissingInput, StoreError
 from qts.logs import logger
 from qts.pipeline.batches import BatchLog, checkpoint_id, lock
 from qts.pipeline.buckets import spark_runner
-from qts.pipeline.deskplan import configuration, side_versions
+from qts.pipeline.deskplan import configuration, side_versions, universe
 from qts.pipeline.partials import slot_partials
 from qts.pipeline.session import spark_session
 from qts.pipeline.streams import Guarded, await_query, start_query
-from qts.pipeline.trade_batch import Outcome, TradeState, timed, trade
+from qts.pipeline.trade_batch import Outcome, TradeState, refuse_unknown, timed, trade
 from qts.settings import Settings
 from qts.store.columns import to_arrow
 from qts.store.ledger import Ledger
@@ -48,6 +49,9 @@ def run(settings: Settings, *, once: bool = False) -> dict[str, Any]:
     checkpoint = settings.checkpoint(JOB)
     with lock(checkpoint):
         spark = spark_session(settings)
+        # Else Spark takes a whole backlog in one batch, for its clock source does not know availableNow; none of the
+        # clock's rows is used, so those that the wrapper may lose or repeat are no matter.
+        spark.conf.set("spark.sql.streaming.triggerAvailableNowWrapper.enabled", "true")
         log = BatchLog(ledger, JOB, checkpoint_id(checkpoint))
         for name in _WRITES:
             ledger.create(name)
@@ -101,9 +105,9 @@ class TradeBatches:
         if self.log.is_done(batch):
             return
         figures: dict[str, Any] = {}
-        plan = timed(figures, "plan", lambda: self.log.plan(batch, self._plan))
         ticks = rows.where(F.col("instrument").isNotNull())
         arrived = timed(figures, "partials", lambda: slot_partials(ticks).toPandas())
+        plan = timed(figures, "plan", lambda: self.log.plan(batch, lambda: self._plan(arrived)))
         before = timed(figures, "state", lambda: self.state_after(batch - 1))
         totals = self._totals_at(plan["once_version"])
         outcome = timed(figures, "decide", lambda: trade(self.ledger, plan, before, arrived, totals, self.runner))
@@ -115,14 +119,23 @@ class TradeBatches:
     def state_after(self, batch: int) -> TradeState:
         """The state after a batch, kept from the call before or read back from the table."""
         if self._state is None or self._state[0] != batch:
-            self._state = (batch, TradeState.of_parts(self.log.load_state(batch)))
+            parts = self.log.load_state(batch)
+            if batch >= 0 and not parts:
+                raise StoreError(
+                    f"Table 'state' in {self.ledger.root} lacks the state after batch {batch} of checkpoint "
+                    f"{self.log.checkpoint}, where trading goes on. Bring the table back, or start in a new workdir."
+                )
+            self._state = (batch, TradeState.of_parts(parts))
         return self._state[1]
 
-    def _plan(self) -> dict[str, Any]:
+    def _plan(self, arrived: pd.DataFrame) -> dict[str, Any]:
+        versions = side_versions(self.ledger)
+        # Before the plan is kept: it pins the table, and no replay would see what was added to it afterwards.
+        refuse_unknown(arrived["instrument"], universe(self.ledger, versions).names)
         if self.once and self._once_version is None:
             # Read after Spark has fixed where this run ends, so that it is never taken for the end of all input early.
             self._once_version = self.ledger.version("ticks")
-        return {"config": self.config, "versions": side_versions(self.ledger), "once_version": self._once_version}
+        return {"config": self.config, "versions": versions, "once_version": self._once_version}
 
     def _totals_at(self, version: int | None) -> pd.DataFrame | None:
         """All that a finite run has to consume: rows by source and instrument at the version when it started."""
@@ -145,11 +158,22 @@ def outcome_rows(outcome: Outcome) -> dict[str, pa.Table]:
     """A batch's rows for every table that has any, without its checkpoint and batch ids."""
     rows = {name: to_arrow(name, outcome.record.columns(name)) for name in outcome.record.tables()}
     if len(outcome.bars):
-        rows["bars"] = to_arrow("bars", {name: outcome.bars[name].to_numpy() for name in outcome.bars})
+        rows["bars"] = _nan_to_null(to_arrow("bars", {name: outcome.bars[name].to_numpy() for name in outcome.bars}))
     if "orders" in rows:
         decided = pa.array([datetime.now(UTC)] * rows["orders"].num_rows, pa.timestamp("us", tz="UTC"))
         rows["orders"] = rows["orders"].append_column("decided_time", decided)
     return rows
+
+
+def _nan_to_null(rows: pa.Table) -> pa.Table:
+    """As Spark writes `bars_history`: SQL's averages leave nulls out, and NaN would take them over."""
+    columns = [
+        pc.if_else(pc.is_nan(rows[field.name]), pa.scalar(None, field.type), rows[field.name])
+        if pa.types.is_floating(field.type)
+        else rows[field.name]
+        for field in rows.schema
+    ]
+    return pa.table(columns, names=rows.schema.names)
 
 
 def summary(ledger: Ledger, log: BatchLog) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -212,7 +212,7 @@ def _decide(
 
 
 def _by_provenance(decided: pd.DataFrame, simulated: bool) -> list[tuple[pd.DataFrame, bool]]:
-    """The bars before the first simulated one, and those from it on: where a batch began must not show in the ledger."""
+    """The bars before the first simulated one, and those from it on, so that no row tells where a batch began."""
     if simulated:
         return [(decided, True)]
     marked = decided.loc[decided["provenance"] == "simulated_path", "bar_time"]
@@ -232,17 +232,26 @@ def panel_of(rows: pd.DataFrame, names: tuple[str, ...]) -> BarPanel:
     """
     times = np.unique(rows["bar_time"].to_numpy("int64"))
     when = np.searchsorted(times, rows["bar_time"].to_numpy("int64"))
+    refuse_unknown(rows["instrument"], names)
     who = pd.Index(names, dtype=object).get_indexer(rows["instrument"])
-    if (who < 0).any():
-        stray = sorted(set(rows["instrument"].to_numpy()[who < 0]))
-        raise StoreError(
-            f"Bars of {stray[:5]} have no row in table 'instruments'; ingest writes it before their ticks."
-        )
     values = {}
     for field in FIELDS:
         values[field] = np.full((len(times), len(names)), np.nan)
         values[field][when, who] = rows[field].to_numpy(np.float64)
     return BarPanel(names, times, values)
+
+
+def refuse_unknown(instruments: Iterable[str], names: tuple[str, ...]) -> None:
+    """Sees that all instruments are in the universe.
+
+    Raises:
+        StoreError: one is not.
+    """
+    if stray := sorted(set(instruments) - set(names)):
+        raise StoreError(
+            f"Ticks of {stray[:5]} have no row in table 'instruments'; `qts ingest` writes it before their ticks. "
+            "Add the rows, then start again."
+        )
 
 
 def timed(figures: dict[str, Any], name: str, work: Callable[[], Any]) -> Any:

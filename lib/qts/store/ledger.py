@@ -139,7 +139,11 @@ class Ledger:
         where: pc.Expression | None = None,
         done_only: bool = True,
     ) -> pa.Table:
-        """Rows of a table as Arrow, by default those of done batches only; no rows where the table does not exist."""
+        """Rows of a table as Arrow, by default those of done batches only; no rows where the table does not exist.
+
+        Raises:
+            StoreError: the table never had that version, or its files were vacuumed since.
+        """
         declared = table(name)
         names = list(columns) if columns is not None else declared.schema.names
         handle = self._newest(name) if version is None else self.open(name, version)
@@ -147,7 +151,13 @@ class Ledger:
             return declared.schema.empty_table().select(names)
         hidden = done_only and declared.batched
         wanted = names + [c for c in ("checkpoint_id", "batch_id") if hidden and c not in names]
-        rows = handle.to_pyarrow_dataset().to_table(columns=wanted, filter=where)
+        try:
+            rows = _scan(handle, wanted, where)
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"Version {handle.version()} of table {name!r} in {self.root} lacks files: {error}. Maintenance has "
+                "deleted them; a longer retention keeps old versions."
+            ) from error
         if hidden:
             rows = only_done(rows, self.done_batches())
         return rows.select(names)
@@ -156,6 +166,15 @@ class Ledger:
         """(checkpoint_id, batch_id) of every batch that has ended."""
         rows = self.read("batches", columns=("checkpoint_id", "batch_id"), where=pc.field("phase") == "done")
         return rows.group_by(["checkpoint_id", "batch_id"]).aggregate([])
+
+
+def _scan(handle: DeltaTable, columns: list[str], where: pc.Expression | None) -> pa.Table:
+    dataset = handle.to_pyarrow_dataset()
+    try:
+        return dataset.to_table(columns=columns, filter=where)
+    except pa.ArrowNotImplementedError:
+        # A file that delta-rs has deleted rows from holds string views, which Arrow cannot compare while it scans.
+        return dataset.to_table().filter(where).select(columns)
 
 
 def only_done(rows: pa.Table, done: pa.Table) -> pa.Table:
