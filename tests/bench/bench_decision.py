@@ -1,7 +1,7 @@
 """CPU of a decision step, 1,000 instruments by six strategies, beside the six strategies alone.
 
-The subject is `qts.trading.decide.decide` on one bar: rewards, strategies, two policies, sizing, risk, the paper broker,
-accounting and all rows for the ledger. The peer is a bare loop over the strategies' `step`.
+The subject is `qts.trading.decide.decide` on one bar: rewards, strategies, two policies, sizing, risk, the paper
+broker, accounting and all rows for the ledger. The peer is a bare loop over the strategies' `step`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ def main() -> None:
         at += 1
 
     # The first bars are cheaper: windows are short, nothing is held. They warm the caches up.
-    measured = alternate(
-        run.step, strategies_alone, repetitions=given.bars, warm_ups=60, clock=time.process_time
-    )
+    measured = alternate(run.step, strategies_alone, repetitions=given.bars, warm_ups=60, clock=time.process_time)
     parts = [1000 * sum(measured.subject[k::5]) / len(measured.subject[k::5]) for k in range(5)]
     details = {
         "ratio to the six strategies alone": sum(measured.subject) / sum(measured.peer),

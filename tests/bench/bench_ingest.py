@@ -1,9 +1,9 @@
 """Validated, exactly-once ingest beside a bare Spark stream that copies the same files to Delta.
 
 The subject is `qts.pipeline.ingest.run` on two sources: consolidated US trades and crypto trades, whose vendor ids are
-looked up. The peer reads the same parquet files with `availableNow` and as many files a batch, and appends them to Delta
-tables as they are. The trades are real ones, shown again on other days until there are enough; where the folder of real
-data is missing they are made up.
+looked up. The peer reads the same parquet files with `availableNow` and as many files a batch, and appends them to
+Delta tables as they are. The trades are real ones, shown again on other days until there are enough; where the folder
+of real data is missing they are made up.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def write(vendor: Vendor, folder: Path, rows: int) -> int:
 
 def real(vendor: Vendor) -> list[pd.DataFrame]:
     """The real trades of a family, one frame an instrument; a column that is all null in some files is left out."""
-    return [pd.read_parquet(file).drop(columns="exec_type", errors="ignore") for file in sorted(REAL.glob(vendor.pattern))]
+    return [
+        pd.read_parquet(file).drop(columns="exec_type", errors="ignore") for file in sorted(REAL.glob(vendor.pattern))
+    ]
 
 
 def made_up(vendor: Vendor) -> list[pd.DataFrame]:

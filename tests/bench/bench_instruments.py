@@ -37,8 +37,17 @@ def main() -> None:
         rises = [worst_rise({size: costs[turn] for size, costs in taken.items()}) for turn in range(given.repetitions)]
         details = {f"{size} instruments, us each": float(np.median(costs)) for size, costs in taken.items()}
         medians = worst_rise({size: float(np.median(costs)) for size, costs in taken.items()})
-        publish(record_of(claim, [*rises, medians], value=medians, source="simulated", details=details,
-                          repetitions=given.repetitions), given)
+        publish(
+            record_of(
+                claim,
+                [*rises, medians],
+                value=medians,
+                source="simulated",
+                details=details,
+                repetitions=given.repetitions,
+            ),
+            given,
+        )
 
 
 def worst_rise(costs: Mapping[int, float]) -> float:

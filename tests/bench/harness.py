@@ -156,8 +156,9 @@ def line(record: Record) -> str:
     bound = f"{'<=' if claim.better == 'lower' else '>='} {claim.target:g}"
     more = "".join(f", {key} {figure:g}" for key, figure in record.details.items())
     return (
-        f"{record.claim}: {record.value:g} {record.unit} [{low:g}, {high:g}] over {record.repetitions}, target {bound}: "
-        f"{'met' if claim.is_met(record.value) else 'MISSED'} ({record.source} data, {record.cores} cores{more})"
+        f"{record.claim}: {record.value:g} {record.unit} [{low:g}, {high:g}] over {record.repetitions}, "
+        f"target {bound}: {'met' if claim.is_met(record.value) else 'MISSED'} "
+        f"({record.source} data, {record.cores} cores{more})"
     )
 
 

@@ -27,8 +27,9 @@ from qts.trading.propose import Desk
 from qts.trading.settle import SettleConfig
 from qts.trading.universe import Universe
 
-#: Tables that a batch reads beside its own rows, each at the version that its plan names.
-SIDE_TABLES = ("instruments", "controls", "forecasts", "indices")
+#: Tables that a batch reads beside its own rows, each at the version that its plan names; `batches` says which rows of
+#: the others were those of done batches then.
+SIDE_TABLES = ("batches", "instruments", "controls", "forecasts", "indices")
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,8 @@ def _models(ledger: Ledger, plan: dict[str, Any], order: dict[str, Any]) -> list
     where &= pc.field("made_at") >= order["bar_time"] - timedelta(days=30)
     columns = ("model", "target", "version", "made_at")
     try:
-        rows = ledger.read("forecasts", version=version, where=where, columns=columns).to_pandas()
+        done_at = plan["versions"].get("batches")
+        rows = ledger.read("forecasts", version=version, where=where, columns=columns, done_at=done_at).to_pandas()
     except StoreError:
         return []
     newest = rows.sort_values("made_at").groupby(["model", "target"], as_index=False).last()

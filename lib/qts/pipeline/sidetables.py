@@ -30,7 +30,8 @@ def extras(
     and a replay must not know more. An index value counts when its time lies strictly before the bar's end.
 
     Args:
-        versions: table versions of the plan; a table at -1 did not exist.
+        versions: table versions of the plan; a table at -1 did not exist. That of `batches` says which batches were
+            done: what another job had written but not ended then is not seen by a replay either.
         names: instruments, N.
         times: bar ends, nanoseconds, T.
         interval: bar length, nanoseconds.
@@ -38,11 +39,12 @@ def extras(
     if not len(times):
         return {}
     tolerance = max(_BARS * interval, _DAYS * _DAY_NS if interval >= _DAY_NS else 0)
+    done_at = versions.get("batches")
     found: dict[str, Array] = {}
     if versions.get("forecasts", -1) >= 0:
-        found |= _forecasts(ledger, versions["forecasts"], names, times, tolerance)
+        found |= _forecasts(ledger, versions["forecasts"], done_at, names, times, tolerance)
     if versions.get("indices", -1) >= 0:
-        found |= _indices(ledger, versions["indices"], len(names), times, tolerance)
+        found |= _indices(ledger, versions["indices"], done_at, len(names), times, tolerance)
     return found
 
 
@@ -51,9 +53,12 @@ def _window(field: str, times: IntArray, tolerance: int) -> pc.Expression:
     return (pc.field(field) >= start) & (pc.field(field) < end)
 
 
-def _forecasts(ledger: Ledger, version: int, names: Sequence[str], times: IntArray, tolerance: int) -> dict[str, Array]:
+def _forecasts(
+    ledger: Ledger, version: int, done_at: int | None, names: Sequence[str], times: IntArray, tolerance: int
+) -> dict[str, Array]:
     columns = ("instrument", "model", "target", "made_at", "horizon", "version", "mean", "sd")
-    rows = ledger.read("forecasts", version=version, columns=columns, where=_window("made_at", times, tolerance))
+    where = _window("made_at", times, tolerance)
+    rows = ledger.read("forecasts", version=version, columns=columns, where=where, done_at=done_at)
     frame = rows.to_pandas()
     frame = frame[frame["horizon"] == 1]
     found: dict[str, Array] = {}
@@ -70,9 +75,12 @@ def _forecasts(ledger: Ledger, version: int, names: Sequence[str], times: IntArr
     return found
 
 
-def _indices(ledger: Ledger, version: int, count: int, times: IntArray, tolerance: int) -> dict[str, Array]:
+def _indices(
+    ledger: Ledger, version: int, done_at: int | None, count: int, times: IntArray, tolerance: int
+) -> dict[str, Array]:
     columns = ("index_name", "event_time", "value")
-    rows = ledger.read("indices", version=version, columns=columns, where=_window("event_time", times, tolerance))
+    where = _window("event_time", times, tolerance)
+    rows = ledger.read("indices", version=version, columns=columns, where=where, done_at=done_at)
     frame = rows.to_pandas().sort_values(["index_name", "event_time", "value"], kind="stable")
     return {
         f"index.{name}": np.repeat(

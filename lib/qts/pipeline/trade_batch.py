@@ -68,7 +68,7 @@ class TradeState:
             "pairs": frame_bytes(self.pairs),
         }
         if self.account is not None:
-            meta |= {"names": self.account.names, "arms": self.account.arms}
+            meta |= {"names": self.account.names, "arms": self.account.arms, "policies": self.account.policies}
             parts |= {"desk": arrays_bytes(self.account.desk), "book": arrays_bytes(self.account.book.to_state())}
         return {**parts, "meta": json.dumps(meta).encode()}
 
@@ -81,7 +81,9 @@ class TradeState:
         account = None
         if "names" in meta:
             book = Book.from_state(arrays_of(parts["book"]))
-            account = Account(tuple(meta["names"]), tuple(meta["arms"]), arrays_of(parts["desk"]), book)
+            account = Account(
+                tuple(meta["names"]), tuple(meta["arms"]), tuple(meta["policies"]), arrays_of(parts["desk"]), book
+            )
         return cls(
             frame_of(parts["partials"]),
             frame_of(parts["open_bars"]),
@@ -162,7 +164,8 @@ def _close_and_decide(
         account, record = _decide(ledger, plan, config, before, decided, run)
     elif account is not None and versions["controls"] != before.controls_version:
         known = universe(ledger, versions)
-        account, record = act_between_bars(account, rules(ledger, config, versions, known, _provenance(simulated)))
+        now_rules = rules(ledger, config, versions, known, _provenance(simulated))
+        account, record = act_between_bars(config.desk, account, now_rules)
     # After the end of input the frontier is where the data ended, not where time does: more may come another day.
     last_slot = int(slots["slot"].max()) + 1 if len(slots) else 0
     reached = max(before.reached, last_slot * bars.SECOND) if reached == _end() else reached

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from qts.errors import StoreError
 from qts.store.tables import Table, table
@@ -50,9 +50,10 @@ class Ledger:
             return
         try:
             DeltaTable.create(str(self.path(name)), schema=declared.schema, mode="ignore")
-        except OSError as error:
+        except (OSError, DeltaError) as error:
             raise StoreError(
-                f"Table {name!r} cannot be made in {self.root}: {error}. Name a folder you can write in (--workdir)."
+                f"Table {name!r} cannot be made in {self.root}: {_first_line(error)}. "
+                "Name a folder you can write in (--workdir)."
             ) from error
 
     def open(self, name: str, version: int | None = None) -> DeltaTable:
@@ -66,6 +67,12 @@ class Ledger:
         except TableNotFoundError as error:
             raise StoreError(
                 f"Table {name!r} is not in {self.root}. Run `qts ingest` or `qts demo` first, or name its --workdir."
+            ) from error
+        except DeltaError as error:
+            at = "" if version is None else f" at version {version}"
+            raise StoreError(
+                f"Table {name!r} in {self.root} cannot be read{at}: {error}. Maintenance deletes old versions; a "
+                "longer retention keeps them."
             ) from error
 
     def version(self, name: str) -> int:
@@ -123,10 +130,10 @@ class Ledger:
                 commit_properties=properties,
                 post_commithook_properties=_HOOKS,
             )
-        except OSError as error:
+        except (OSError, DeltaError) as error:
             raise StoreError(
-                f"Table {name!r} in {self.root} refused {rows.num_rows} rows: {error}. Free disk space or grant write "
-                "access, then start the job again; the batch will be replayed."
+                f"Table {name!r} in {self.root} refused {rows.num_rows} rows: {_first_line(error)}. "
+                "Free disk space or grant write access, then start the job again; the batch will be replayed."
             ) from error
         return True
 
@@ -138,8 +145,13 @@ class Ledger:
         columns: Sequence[str] | None = None,
         where: pc.Expression | None = None,
         done_only: bool = True,
+        done_at: int | None = None,
     ) -> pa.Table:
         """Rows of a table as Arrow, by default those of done batches only; no rows where the table does not exist.
+
+        Args:
+            done_at: version of the table `batches` that says which are done, by default the newest. A plan that pins a
+                version of a batched table pins this one, too: a batch may end after its rows are there.
 
         Raises:
             StoreError: the table never had that version, or its files were vacuumed since.
@@ -159,12 +171,15 @@ class Ledger:
                 "deleted them; a longer retention keeps old versions."
             ) from error
         if hidden:
-            rows = only_done(rows, self.done_batches())
+            rows = only_done(rows, self.done_batches(done_at))
         return rows.select(names)
 
-    def done_batches(self) -> pa.Table:
-        """(checkpoint_id, batch_id) of every batch that has ended."""
-        rows = self.read("batches", columns=("checkpoint_id", "batch_id"), where=pc.field("phase") == "done")
+    def done_batches(self, version: int | None = None) -> pa.Table:
+        """(checkpoint_id, batch_id) of every batch that has ended, or had at a version of `batches`; none at -1."""
+        names = ("checkpoint_id", "batch_id")
+        if version == -1:
+            return table("batches").schema.empty_table().select(names)
+        rows = self.read("batches", version=version, columns=names, where=pc.field("phase") == "done")
         return rows.group_by(["checkpoint_id", "batch_id"]).aggregate([])
 
 
@@ -192,7 +207,7 @@ def conform(rows: pa.Table, declared: Table) -> pa.Table:
     """The rows in the declared columns' order and types; missing nullable columns become null.
 
     Raises:
-        StoreError: a required column is missing, an unknown one is there, or a value cannot be cast.
+        StoreError: a required column is missing or has nulls, an unknown one is there, or a value cannot be cast.
     """
     unknown = set(rows.schema.names) - set(declared.schema.names)
     missing = [f.name for f in declared.schema if not f.nullable and f.name not in rows.schema.names]
@@ -201,6 +216,8 @@ def conform(rows: pa.Table, declared: Table) -> pa.Table:
             f"Rows for table {declared.name!r} have unknown columns {sorted(unknown)} and lack {missing}; "
             f"declared are {declared.schema.names}."
         )
+    if empty := [f.name for f in declared.schema if not f.nullable and rows[f.name].null_count]:
+        raise StoreError(f"Rows for table {declared.name!r} have nulls in {empty}, where a value is required.")
     try:
         columns = [
             rows[f.name].cast(f.type) if f.name in rows.schema.names else pa.nulls(rows.num_rows, f.type)
@@ -214,3 +231,7 @@ def conform(rows: pa.Table, declared: Table) -> pa.Table:
 def _refuse_clustered(declared: Table) -> None:
     if declared.clustered_by:
         raise StoreError(f"Table {declared.name!r} is clustered: only Spark writes it.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__

@@ -14,7 +14,7 @@ from qts.market.bar import FIELDS, Bar, BarPanel, State
 from qts.portfolio.accounting import Book
 from qts.risk.limits import Limits
 from qts.trading.controls import Controls
-from qts.trading.propose import Desk, Proposals, propose, start
+from qts.trading.propose import BY_POLICY, Desk, Proposals, propose, start
 from qts.trading.record import Recorder
 from qts.trading.settle import SettleConfig, settle
 from qts.trading.universe import Universe
@@ -31,13 +31,15 @@ class Account:
 
     Attributes:
         names: instruments, sorted, in the order of all arrays.
-        arms: names of the strategies that the policies have learnt about.
+        arms: names of the strategies that the policies have learnt about, in the order of their arms.
+        policies: names of the policies, in the order of the second axis of the desk's arrays by policy.
         desk: per-instrument state of strategies and policies.
         book: cash, positions and open orders.
     """
 
     names: tuple[str, ...]
     arms: tuple[str, ...]
+    policies: tuple[str, ...]
     desk: State
     book: Book
 
@@ -59,30 +61,64 @@ def in_process(desk: Desk, work: Sequence[Work]) -> Sequence[Result]:
 
 def open_account(desk: Desk, universe: Universe, cash: float) -> Account:
     """An account before its first bar."""
-    return Account(
-        universe.names, tuple(desk.strategies), start(desk, len(universe)), Book.for_universe(universe, cash)
-    )
+    return _account(desk, universe, start(desk, len(universe)), Book.for_universe(universe, cash))
 
 
 def align(account: Account, desk: Desk, universe: Universe) -> Account:
     """The account for a universe or a desk that has changed since.
 
-    Instruments that are new start afresh. Strategies and policies that are new do, too; when the set of strategies has
-    changed, all policies start afresh, for what they learnt was about other arms.
+    Instruments that are new start afresh. Strategies and policies that are new do, too, and those whose arrays have
+    other shapes than before; when the set of strategies, or their order, has changed, all policies start afresh, for
+    what they learnt was about other arms.
     """
-    arms = tuple(desk.strategies)
-    if account.names == universe.names and account.arms == arms:
+    now = universe.names, tuple(desk.strategies), tuple(desk.policies)
+    if (account.names, account.arms, account.policies) == now and _shapes(account.desk) == _shapes(start(desk, 0)):
         return account
-    source = {name: row for row, name in enumerate(account.names)}
-    kept = np.array([name in source for name in universe.names], dtype=bool)
-    rows = np.array([source[name] for name in universe.names if name in source], dtype=np.intp)
     fresh = start(desk, len(universe))
+    aligned = _account(desk, universe, fresh, account.book.align(account.names, universe))
+    to, of = _places(account.names, aligned.names)
+    policy_to, policy_of = _places(account.policies, aligned.policies)
+    restarted = _restarted(account, aligned)
     for key, values in fresh.items():
         old = account.desk.get(key)
-        learnt_elsewhere = account.arms != arms and (key.startswith("policy/") or key in ("arm", "context"))
-        if old is not None and old.shape[1:] == values.shape[1:] and not learnt_elsewhere:
-            values[kept] = old[rows]
-    return Account(universe.names, arms, fresh, account.book.align(account.names, universe))
+        if old is None or _owner(key) in restarted:
+            continue
+        if key not in BY_POLICY:
+            values[to] = old[of]
+        elif old.shape[2:] == values.shape[2:]:
+            values[np.ix_(to, policy_to)] = old[np.ix_(of, policy_of)]
+    if account.arms != aligned.arms:
+        fresh["arm"][:] = -1
+    return aligned
+
+
+def _account(desk: Desk, universe: Universe, state: State, book: Book) -> Account:
+    return Account(universe.names, tuple(desk.strategies), tuple(desk.policies), state, book)
+
+
+def _places(old: Sequence[str], new: Sequence[str]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Where the names that both have stand in the new ones, and where in the old ones."""
+    source = {name: place for place, name in enumerate(old)}
+    pairs = [(place, source[name]) for place, name in enumerate(new) if name in source]
+    both = np.array(pairs, dtype=np.intp).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def _owner(key: str) -> str:
+    """The strategy or policy that an array of the desk's state belongs to; the key itself where it is nobody's."""
+    return key.rpartition("/")[0] or key
+
+
+def _restarted(account: Account, aligned: Account) -> set[str]:
+    """Owners of which not every array fits: half an old state would be none that steps from the start could reach."""
+    learnt = {f"policy/{name}" for name in aligned.policies if account.arms != aligned.arms}
+    old, new = _shapes(account.desk), _shapes(aligned.desk)
+    return learnt | {_owner(key) for key in old.keys() | new.keys() if "/" in key and old.get(key) != new.get(key)}
+
+
+def _shapes(state: State) -> dict[str, tuple[int, ...]]:
+    """The shape of every array but for its rows."""
+    return {key: values.shape[1:] for key, values in state.items()}
 
 
 def decide(
@@ -120,14 +156,15 @@ def decide(
     return replace(account, desk=state, book=book), record
 
 
-def act_between_bars(account: Account, rules: Rules) -> tuple[Account, Recorder]:
+def act_between_bars(desk: Desk, account: Account, rules: Rules) -> tuple[Account, Recorder]:
     """Lets controls act when no bar closes: cancels what they forbid, sends what flattens, just after the last bar.
 
     Nothing happens before the first bar, when there is nothing to cancel or to flatten.
     """
     record, count = Recorder(), len(rules.universe)
-    if account.book.time == 0 or account.names != rules.universe.names:
+    if account.book.time == 0:
         return account, record
+    account = align(account, desk, rules.universe)  # a new instrument must not keep a halt from the others
     nothing = np.full(count, np.nan)
     # A microsecond, the finest time that tables keep: bars are seconds apart, so order ids stay unique.
     fields: dict[str, Any] = dict.fromkeys(FIELDS, nothing)

@@ -22,6 +22,9 @@ from qts.strategy.base import Strategy, divide
 #: What a policy knows when it chooses; each is a ratio without unit, clipped to [-5, 5]; 0 while unknown.
 CONTEXT = ("constant", "last_return", "trend", "volatility_ratio", "forecast_ratio", "position")
 
+#: Arrays of the state whose second axis is the policies'.
+BY_POLICY = frozenset({"arm", "position", "previous", "context"})
+
 _DECAY = 0.94  # per bar: RiskMetrics' daily constant (J.P. Morgan, 1996)
 _SLOW_DECAY = 0.99
 _FLOOR = 1e-5  # least volatility per bar: a constant price must not make a reward infinite

@@ -54,12 +54,13 @@ def _column(value: Any, rows: int, name: str) -> npt.NDArray[Any]:
             raise ValueError(f"{name} has {len(value)} values for {rows} rows.")
         if isinstance(value, list):
             boxed = np.empty(rows, dtype=object)
-            boxed[:] = value
+            for row, item in enumerate(value):  # not boxed[:] = value, which takes equally long lists for a matrix
+                boxed[row] = item
             return boxed
         if value.dtype.kind in "US":
             return value.astype(object)
         return value
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, (bool, int, float, np.number, np.bool_)):
         return np.full(rows, value)
     boxed = np.empty(rows, dtype=object)
     boxed[:] = [value] * rows
