@@ -29,8 +29,8 @@ lint: $(STAMP)  ## ruff, mypy, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(STAMP)  ## every benchmark: ratios against a peer in the same run
-	@set -e; for script in tests/bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(STAMP)  ## every benchmark: ratios against a peer in the same run (ARGS="--quick")
+	@set -e; for script in tests/bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
 
 clean:  ## removes what was built; keeps work/ and .env
 	@rm -rf .venv .tools build dist lib/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The wheel `qts`: the package below lib/ with the conf files that it needs on its own."""
+"""The wheel `qts`: the package below lib/ with the conf files and the recorded runs that it needs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ DEPLOYMENT = {"databricks", "airflow", "docker"}
 
 
 class BuildWithConf(build_py):
-    """Copies conf/ into the package as qts/_conf, where qts.conf.conf_dir looks first."""
+    """Copies conf/ into the package as qts/_conf and the benchmarks' records as qts/_results."""
 
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            for source, target in self._conf():
+            for source, target in self._beside():
                 self.mkpath(str(target.parent))
                 self.copy_file(str(source), str(target))
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
-        return [*super().get_outputs(include_bytecode), *(str(target) for _, target in self._conf())]
+        return [*super().get_outputs(include_bytecode), *(str(target) for _, target in self._beside())]
+
+    def _beside(self) -> list[tuple[Path, Path]]:
+        records = sorted((ROOT / "tests/bench/results").glob("*.json"))
+        return [*self._conf(), *((file, Path(self.build_lib, "qts", "_results") / file.name) for file in records)]
 
     def _conf(self) -> list[tuple[Path, Path]]:
         files = (file.relative_to(ROOT / "conf") for file in sorted((ROOT / "conf").rglob("*.yml")))

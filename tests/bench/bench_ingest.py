@@ -2,13 +2,12 @@
 
 The subject is `qts.pipeline.ingest.run` on two sources: consolidated US trades and crypto trades, whose vendor ids are
 looked up. The peer reads the same parquet files with `availableNow` and as many files a batch, and appends them to
-Delta tables as they are. The trades are real ones, shown again on other days until there are enough; where the folder
-of real data is missing they are made up.
+Delta tables as they are. The ticks table is made before the clock starts: that happens once in its life. The trades are
+real ones, shown again on other days until there are enough; where the folder of real data is missing they are made up.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +20,13 @@ from sparks import spark_and_settings
 from qts.conf import conf_file
 from qts.mlops.scorecard import DataSource
 from qts.pipeline import ingest
+from qts.pipeline.tables import create_table
 from qts.sections import FilesSource
 from qts.settings import Settings
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/market"
 FILE_ROWS = 250_000
+WARM_UPS = 1
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,25 @@ def main() -> None:
             FilesSource(name=v.name, path=str(files / v.name), mapping=conf_file(f"mappings/{v.mapping}"))
             for v in VENDORS
         )
-        turns = itertools.count()
+        folders = [settings.workdir / str(turn) for turn in range(WARM_UPS + given.repetitions)]
+        for folder in folders:
+            create_table(spark, folder / "tables", "ticks")
+        validated_into, copied_into = iter(folders), iter(folders)
         accepted: list[int] = []
 
         def validated() -> None:
-            folder = settings.workdir / str(next(turns))
+            folder = next(validated_into)
             summary = ingest.run(settings.model_copy(update={"workdir": folder, "sources": sources}), once=True)
             if summary["in"] != rows:
                 raise SystemExit(f"ingest saw {summary['in']} of {rows} rows")
             accepted.append(summary["accepted"])
 
         def copied() -> None:
-            folder = settings.workdir / str(next(turns))
+            folder = next(copied_into) / "copies"
             for vendor in VENDORS:
                 copy(spark, settings, files / vendor.name, folder / vendor.name)
 
-        measured = alternate(validated, copied, repetitions=given.repetitions)
+        measured = alternate(validated, copied, repetitions=given.repetitions, warm_ups=WARM_UPS)
         details = {
             "rows": float(rows),
             "accepted": float(accepted[-1]),

@@ -27,6 +27,8 @@ from qts.conf import conf_file
 from qts.mlops.scorecard import Claim, DataSource, Record, read_claims
 
 RESULTS = Path(__file__).parent / "results"
+#: Other programs on the machine slow a subject and its peer alike, but not a figure in seconds.
+_LOAD = os.getloadavg()[0]
 _PACKAGES = ("numpy", "pandas", "pyarrow", "pyspark", "delta-spark", "deltalake")
 
 
@@ -136,7 +138,7 @@ def record_of(
         date=datetime.now(UTC).replace(microsecond=0),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         versions=_versions(),
-        details={key: _short(figure) for key, figure in (details or {}).items()},
+        details={key: _short(figure) for key, figure in ({**(details or {}), "load before": _LOAD}).items()},
     )
 
 

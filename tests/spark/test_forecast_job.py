@@ -174,7 +174,7 @@ def test_a_second_run_appends_nothing_and_new_bars_only_themselves(
     pd.testing.assert_frame_equal(after[after["made_at"] <= before["made_at"].max()].reset_index(drop=True), before)
 
 
-@pytest.mark.parametrize("broken", ["make", "save_state", "done"])
+@pytest.mark.parametrize("broken", ["make", pytest.param("save_state", marks=pytest.mark.slow), "done"])
 def test_a_crash_at_any_step_leaves_the_same_rows(
     spark: SparkSession,
     first: tuple[Settings, dict[str, Any]],

@@ -8,8 +8,8 @@ import json
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from pyspark.errors import PySparkException
-from trade_help import by_time, commit, contents, market, run_once, settings_for, side_tables, workplace
+from py4j.protocol import Py4JJavaError
+from trade_help import by_time, contents, market, run_once, settings_for, side_tables, undisturbed
 
 from qts.errors import ConfigError, StoreError
 from qts.pipeline import tables
@@ -68,7 +68,7 @@ def test_delta_refuses_a_bad_row(check, spark, made):
     for field in schema:
         field.nullable = True
     frame = spark.createDataFrame([values_of(row.iloc[0].to_dict(), schema)], schema)
-    with pytest.raises(PySparkException, match=check):
+    with pytest.raises(Py4JJavaError, match=check):
         frame.write.format("delta").mode("append").save(str(made.tables / "ticks"))
     assert Ledger(made.tables).read("ticks").num_rows == 1
 
@@ -77,7 +77,7 @@ def test_infinite_and_missing_prices_are_refused(spark, made):
     for price in (float("inf"), float("nan"), None):
         row = market().query("kind == 'trade'")[:1].astype(object).assign(price=price)
         frame = spark.createDataFrame([values_of(row.iloc[0].to_dict(), spark_schema("ticks"))], spark_schema("ticks"))
-        with pytest.raises(PySparkException, match="trade_priced"):
+        with pytest.raises(Py4JJavaError, match="trade_priced"):
             frame.write.format("delta").mode("append").save(str(made.tables / "ticks"))
 
 
@@ -115,9 +115,7 @@ def test_every_declared_table_can_be_made_by_spark(spark, tmp_path):
         assert Ledger(tmp_path).read(name, done_only=False).schema.names == TABLES[name].schema.names
 
 
-def test_maintenance_leaves_all_data_and_the_job_goes_on(spark, tmp_path, monkeypatch):
-    whole = workplace(tmp_path / "whole", by_time(market(), 2))
-    run_once(whole)
+def test_maintenance_leaves_all_data_and_the_job_goes_on(spark, tmp_path, tmp_path_factory, monkeypatch):
     settings = settings_for(tmp_path / "work")
     side_tables(settings.tables)
     create_table(spark, settings.tables, "ticks")
@@ -147,7 +145,7 @@ def test_maintenance_leaves_all_data_and_the_job_goes_on(spark, tmp_path, monkey
     for part in parts[4:]:
         spark_rows(spark, part).write.format("delta").mode("append").save(str(settings.tables / "ticks"))
     run_once(settings)
-    assert contents(settings) == contents(whole)
+    assert contents(settings) == contents(undisturbed(tmp_path_factory))
 
 
 def test_pruned_states_can_be_read_after_files_were_rewritten(tmp_path, monkeypatch):
@@ -196,11 +194,3 @@ def test_a_retention_that_could_delete_files_in_use_is_refused(retention, tmp_pa
 
 def test_maintenance_of_an_empty_workdir_does_nothing(tmp_path):
     assert maintain(settings_for(tmp_path / "work"))["tables"] == {}
-
-
-def test_commit_helper_keeps_every_column(tmp_path):
-    # The other tests stand on it: what it writes is what Spark would have.
-    settings = workplace(tmp_path / "work", [])
-    commit(settings.tables, market())
-    rows = Ledger(settings.tables).read("ticks", columns=("event_ns", "price")).to_pandas()
-    assert rows["event_ns"].sum() == market()["event_ns"].sum()

@@ -60,7 +60,9 @@ def rules_of(names: Sequence[str], now: controls.Controls | None = None) -> Rule
     )
 
 
-def panel_of(seed: int, length: int, names: Sequence[str] = NAMES, missing: float = 0.15) -> BarPanel:
+def panel_of(
+    seed: int, length: int, names: Sequence[str] = NAMES, missing: float = 0.15, volume: float = 1000
+) -> BarPanel:
     """Prices that jump now and then, with bars missing; an instrument's bars do not depend on the other ones."""
     values = {field: np.full((length, len(names)), np.nan) for field in FIELDS}
     extra = np.full((length, len(names)), np.nan)
@@ -74,7 +76,7 @@ def panel_of(seed: int, length: int, names: Sequence[str] = NAMES, missing: floa
             "open": opened,
             "high": np.maximum(close, opened) * 1.001,
             "low": np.minimum(close, opened) * 0.999,
-            "volume": random.exponential(1000, length),
+            "volume": random.exponential(volume, length),
             "spread": close * 0.0004,
             "trades": np.ceil(random.exponential(20, length)),
         }
@@ -93,12 +95,16 @@ def part_of(panel: BarPanel, rows: slice) -> BarPanel:
 
 
 def rows_of(records: Sequence[Recorder]) -> dict[str, list[str]]:
-    """Everything that was recorded, table by table, as text that tells every bit."""
-    out: dict[str, list[str]] = {}
-    for record in records:
-        for name in record.tables():
-            out.setdefault(name, []).extend(map(str, to_arrow(name, record.columns(name)).to_pylist()))
-    return {name: sorted(rows) for name, rows in out.items()}
+    """Everything that was recorded, table by table."""
+    names = sorted({name for record in records for name in record.tables()})
+    tables = {name: [to_arrow(name, r.columns(name)) for r in records if name in r.tables()] for name in names}
+    return {name: as_text(pa.concat_tables(parts)) for name, parts in tables.items()}
+
+
+def as_text(rows: pa.Table) -> list[str]:
+    """Rows in an order of their own, as text that tells every bit."""
+    plain = [rows[c].cast(pa.int64()) if pa.types.is_timestamp(rows[c].type) else rows[c] for c in rows.schema.names]
+    return sorted(map(str, zip(*(column.to_pylist() for column in plain), strict=True)))
 
 
 def assert_states_equal(left: Mapping[str, Any], right: Mapping[str, Any]) -> None:
@@ -116,7 +122,7 @@ def market(seed: int, minutes: int, names: Sequence[str] = NAMES[:3], start: int
         count = 3 * minutes
         ns = np.sort(random.integers(0, minutes * MINUTE, count)) + start
         price = np.round(50 * np.exp(np.cumsum(random.normal(0, 0.004, count))), 4)
-        size = np.round(random.exponential(300, count), 3)
+        size = np.round(random.exponential(3000, count), 3)
         parts.append(pd.DataFrame({"instrument": name, "ns": ns, "price": price, "size": size}))
     return pd.concat(parts).sort_values("ns", ignore_index=True).assign(source="feed")
 

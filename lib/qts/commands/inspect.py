@@ -78,7 +78,7 @@ def scorecard(config: Config = None, workdir: Workdir = None, as_json: Json = Fa
 
         return scored(settings)
 
-    report(as_json, work)
+    report(as_json, work, _show_scorecard)
 
 
 @risk.command()
@@ -173,6 +173,23 @@ def _show_tables(console: Console, summary: Summary) -> None:
         table.add_row(row["layer"], row["name"], *figures, f"{row['bytes'] / 1e6:,.1f}", row["writer"])
     console.print(f"Tables in {summary['workdir']}", soft_wrap=True)
     console.print(table)
+
+
+def _show_scorecard(console: Console, summary: Summary) -> None:
+    from rich.table import Table
+
+    table = Table("met", "claim", "target", "value [range]", "data", "measured", box=None, padding=(0, 2, 1, 0))
+    for row in summary["claims"]:
+        target = f"{'<=' if row['better'] == 'lower' else '>='} {row['target']:g} {row['unit']}"
+        claim = f"{row['claim']}\n{row['command']}"
+        if row["value"] is None:
+            table.add_row(row["met"], claim, target, "-", "-", "-")
+        else:
+            low, high = row["interval"]
+            value, measured = f"{row['value']:g} [{low:g}, {high:g}]", f"{row['date'][:10]}, {row['cores']} cores"
+            table.add_row(row["met"], claim, target, value, row["source"], measured)
+    console.print(table)
+    console.print(f"{summary['met']} met, {summary['missed']} missed, {summary['not_recorded']} not recorded.")
 
 
 def _show_verdicts(console: Console, summary: Summary) -> None:

@@ -15,6 +15,7 @@ from qts.market.bar import Array
 
 _WINDOWS = (1, 5, 22)  # bars; a day, a week and a month of daily bars
 _FEWEST = 60  # observations for 4 coefficients
+_CEILING = 10.0  # times the largest variance in training
 
 
 class Har(ScaleForecaster):
@@ -37,7 +38,7 @@ class Har(ScaleForecaster):
     rescaled: ClassVar[bool] = True
 
     def coefficients(self, history: History) -> dict[str, Any]:
-        """b0 to b3 as `beta`."""
+        """b0 to b3 as `beta`, and the `ceiling` of the forecasts."""
         if history.length[0] < max(_WINDOWS) + _FEWEST:
             raise CannotFit(f"{history.length[0]} bars, {max(_WINDOWS) + _FEWEST} needed")
         begin = max(_WINDOWS) - 1
@@ -46,15 +47,16 @@ class Har(ScaleForecaster):
         beta, _, rank, _ = np.linalg.lstsq(x[begin:-1], y[begin + 1 :], rcond=None)
         if rank < x.shape[1]:
             raise CannotFit("the variance is constant, or its lags are collinear")
-        return {"beta": [float(b) for b in beta]}
+        return {"beta": [float(b) for b in beta], "ceiling": float(_CEILING * history.variance.max())}
 
     def scales(self, params: Sequence[Params], history: History) -> tuple[Array, Array]:
-        """The exponential of the fit, for both targets."""
+        """The exponential of the fit, for both targets; between the floor and the ceiling, for logs reach far."""
         beta = np.array([p["beta"] for p in params], np.float64)
         fit = beta[:, 0] + np.zeros(history.variance.shape)
         for i, feature in enumerate(_features(history.variance), start=1):
             fit = fit + beta[:, i] * feature
-        scale = np.exp(fit)
+        ceiling = np.array([p["ceiling"] for p in params], np.float64)
+        scale = np.exp(np.clip(fit, np.log(history.floor), np.log(ceiling)))
         return scale, scale
 
 

@@ -3,7 +3,9 @@
 What surrounds that number is the same for all of them. With c the scale of the next variance v and s that of the next
 squared return, the ratios v / c and r / sqrt(s) of the training window give the intervals: their empirical quantiles,
 which for v / c are the quantiles of the residuals of log v. No distribution is assumed, so the coverage is that of the
-training window; where the market changes it drifts, which the monitor shows.
+training window; where the market changes it drifts, which the monitor shows. Trained on the first half of the data,
+HAR's 95% intervals of variance held 94% of the second half for the S&P 500 (Garman-Klass variance, 1999 to 2018) but
+88% for the Dow Jones (realised variance, 2000 to 2018); its 80% intervals 77% and 69%.
 """
 
 from __future__ import annotations
@@ -88,7 +90,13 @@ class ScaleForecaster(ABC):
         known = np.isfinite(c) & np.isfinite(s) & np.isfinite(v) & np.isfinite(r)
         if known.sum() < self.fewest:
             raise CannotFit(f"{known.sum()} forecasts in training, {self.fewest} needed for intervals")
-        c, s, v, r = c[known], s[known], v[known], r[known]
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._calibrate(params, c[known], s[known], v[known], r[known], history.floor)
+        if not _finite(params):
+            raise CannotFit("its figures are too large to square")
+        return params
+
+    def _calibrate(self, params: Params, c: Array, s: Array, v: Array, r: Array, floor: float) -> None:
         ratio, z = v / c, r / np.sqrt(s)
         level = float(ratio.mean()) if self.rescaled else 1.0
         params["variance"] = {
@@ -99,10 +107,17 @@ class ScaleForecaster(ABC):
             "quantiles": _quantiles(ratio),
         }
         params["return"] = {
-            "sd": float(np.sqrt(np.square(z).mean())) if self.rescaled else 1.0,
+            # A close that never moved in training still may: its squared return counts as the floor.
+            "sd": float(np.sqrt(max(np.square(z).mean(), floor / s.mean()))) if self.rescaled else 1.0,
             "quantiles": _quantiles(z),
         }
-        return params
+
+
+def _finite(params: Params) -> bool:
+    figures = [params["variance"], params["return"]]
+    return bool(
+        np.isfinite([number for f in figures for number in (f.get("level", 0), f["sd"], *f["quantiles"])]).all()
+    )
 
 
 def _quantiles(sample: Array) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,8 @@ class Registry:
         self._loaded: dict[str, tuple[str, Bundle]] = {}
 
     def registered_name(self, model: str) -> str:
-        return f"{self.tracking.experiment}-forecast-{model}"
+        """A valid name of the registry: an experiment's own name may be a path, as on Databricks."""
+        return "-".join([*re.findall(r"\w+", self.tracking.experiment), "forecast", model])
 
     def register(self, bundle: Bundle, run_id: str, key: str, tags: Mapping[str, str]) -> str:
         """Files a bundle with its run and makes a version of it; once per key.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import warnings
@@ -55,6 +56,34 @@ def reachable(uri: str) -> Iterator[None]:
         ) from error
 
 
+def _make_store(file: Path) -> None:
+    """Makes a sqlite store as a whole or not at all, where there is none.
+
+    MLflow fills a new one by many migrations, and one that was interrupted between them can never be opened again.
+    """
+    if file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if file.exists():  # another process made it meanwhile
+            return
+        draft = file.with_name(f".{file.name}.draft")
+        for leftover in (draft, draft.with_name(f"{draft.name}-journal")):
+            leftover.unlink(missing_ok=True)
+        _client(f"sqlite:///{draft}").search_experiments(max_results=1)
+        draft.rename(file)
+
+
+def _client(uri: str) -> MlflowClient:
+    with warnings.catch_warnings():
+        # MLflow's own mappings use what its SQLAlchemy has deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
 class Tracking:
     """One experiment of a tracking store.
 
@@ -80,13 +109,9 @@ class Tracking:
         """The client; the first use of a sqlite store makes its tables."""
         if self.uri.startswith("sqlite:///"):
             with reachable(self.uri):
-                Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        with reachable(self.uri), warnings.catch_warnings():
-            # MLflow's own mappings use what its SQLAlchemy has deprecated.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            from mlflow import MlflowClient
-
-            return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+                _make_store(Path(self.uri.removeprefix("sqlite:///")))
+        with reachable(self.uri):
+            return _client(self.uri)
 
     @cached_property
     def experiment_id(self) -> str:
@@ -104,11 +129,10 @@ class Tracking:
 
         Args:
             name: shown in the user interface.
-            key: identity, kept as the tag `qts.key`.
+            key: identity, kept as the tag `qts.key`; without quotes, which MLflow's filters cannot escape.
         """
         with reachable(self.uri):
-            quoted = key.replace("'", "''")
-            found = self.client.search_runs([self.experiment_id], f"tags.`qts.key` = '{quoted}'", max_results=1)
+            found = self.client.search_runs([self.experiment_id], f"tags.`qts.key` = '{key}'", max_results=1)
             if found:
                 return found[0]
             return self.client.create_run(self.experiment_id, run_name=name, tags={"qts.key": key, **(tags or {})})

@@ -1,0 +1,165 @@
+"""Exactly once: the running pipeline is killed anywhere, started again, and every table is as if nothing had happened.
+
+The full test kills at 20 random moments, and at every step of a batch after which a restart has to know what is there
+already. What it draws depends on the seed alone: KILL_SEED=5 tries others.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from compare import account, assert_same, contents, sums
+from processes import STAGES, Moment, Pipeline, qts
+from small_market import add_control, prepare, settings_of
+from undisturbed import assert_undisturbed
+
+from qts.mlops.registry import CHAMPION, Registry
+from qts.mlops.tracking import Tracking
+from qts.settings import Settings
+from qts.store.ledger import Ledger
+
+pytestmark = [pytest.mark.slow, pytest.mark.system]
+
+
+SEED = int(os.environ.get("KILL_SEED", "7"))
+RANDOM, ROUNDS = 20, 4
+
+#: After each of these a restart finds some of a batch's writes done and others not.
+EXACT = (
+    Moment("ingest: before write ticks", exact=True),
+    Moment("ingest: after append instruments", exact=True),
+    Moment("ingest: after write ticks", exact=True),
+    Moment("ingest: after append quarantine", exact=True),
+    Moment("ingest: after done", exact=True),
+    Moment("bars: after write bars_history", exact=True),
+    Moment("forecast: after register", nth=2, exact=True),
+    Moment("forecast: after write forecasts", exact=True),
+    Moment("forecast: after alias", exact=True),
+    Moment("trade: after append fills", exact=True),
+    Moment("trade: before state", exact=True),
+    Moment("trade: before done", exact=True),
+    Moment("monitor: after write forecast_scores", exact=True),
+    Moment("monitor: before done", exact=True),
+)
+
+
+def kill_and_restart(conf: Path, moments: Sequence[Moment], *, everything: bool) -> list[str]:
+    """Kills a run at one moment after the other, then lets it end.
+
+    Args:
+        moments: in the order of stages.
+        everything: whether a restart runs all stages, as `qts demo` does; else from the killed one on, as a scheduler
+            does.
+
+    Returns:
+        Where each kill hit: the moment, and the last step that had been told.
+    """
+    hits, stages = [], STAGES
+    for moment in moments:
+        hold = moment.step if moment.exact else ""
+        with Pipeline(conf, stages, hold, moment.nth) as pipeline:
+            came = pipeline.until(moment)
+            pipeline.kill()
+        last = pipeline.steps[-1][1] if pipeline.steps else "its start"
+        assert pipeline.steps, pipeline.stderr[-4000:]
+        assert not pipeline.complaint, pipeline.complaint
+        hits.append(f"{moment}{'' if came else ', which did not come'}: after {last}")
+        if not everything:
+            stages = STAGES[STAGES.index(moment.stage) :]
+    with Pipeline(conf, stages) as pipeline:
+        pipeline.succeed()
+    return hits
+
+
+def random_moments(steps: Sequence[tuple[float, str]], count: int) -> list[Moment]:
+    """Moments that are uniform over the stages, and within a stage over its time in the undisturbed run."""
+    draw = random.Random(SEED)
+    gaps = [(step, end - begin) for (begin, step), (end, _) in itertools.pairwise(steps)]
+    moments = []
+    for number in range(count):
+        stage = STAGES[number % len(STAGES)]
+        own = [(step, gap) for step, gap in gaps if step.startswith(f"{stage}:") and not step.endswith(": ends")]
+        step, gap = draw.choices(own, weights=[gap for _, gap in own])[0]
+        moments.append(Moment(step, delay=draw.uniform(0, gap)))
+    return moments
+
+
+def in_rounds(moments: Sequence[Moment], rounds: int) -> list[list[Moment]]:
+    """Dealt out evenly, each round in the order of stages."""
+    by_stage = sorted(moments, key=lambda moment: STAGES.index(moment.stage))
+    return [by_stage[number::rounds] for number in range(rounds)]
+
+
+def test_a_killed_pipeline_ends_as_if_nothing_had_happened(tmp_path, undisturbed):
+    told = sums(undisturbed.settings)
+    for source, records in undisturbed.market.records.items():
+        assert records in (None, told[source]["in"]), source
+    assert told["prints"]["duplicates"] > 0
+    assert told["prints"]["quarantined"] > 10
+    conf = prepare(undisturbed.market, tmp_path)
+    moments = [EXACT[2], Moment("trade: after append fills", nth=2, exact=True)]
+    kill_and_restart(conf, moments, everything=False)
+    assert_undisturbed(settings_of(conf), undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.system
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_killed_at_random_moments(number, tmp_path, undisturbed, record_property):
+    conf = prepare(undisturbed.market, tmp_path)
+    moments = in_rounds([*random_moments(undisturbed.steps, RANDOM), *EXACT], ROUNDS)[number]
+    hits = kill_and_restart(conf, moments, everything=number % 2 == 0)
+    record_property("kills", hits)
+    print(*hits, sep="\n")
+    assert_undisturbed(settings_of(conf), undisturbed)
+
+
+def poison(settings: Settings) -> None:
+    """What a batch that was planned before must not see: a moved alias, other forecasts, a manual halt."""
+    registry = Registry(Tracking(settings.tracking_uri, settings.mlflow.experiment))
+    version, bundle = registry.load_alias("har")
+    run = registry.tracking.run("other", "other")
+    doubled = {name: {**params, "other": True} for name, params in bundle.parameters.items()}
+    other = type(bundle)(bundle.model, bundle.interval, doubled)
+    newer = registry.register(other, run.info.run_id, "other", {})
+    assert newer != version
+    registry.set_alias("har", CHAMPION, newer)
+    ledger = Ledger(settings.tables)
+    rows = ledger.read("forecasts")
+    place = {name: rows.schema.get_field_index(name) for name in ("mean", "version", "checkpoint_id", "batch_id")}
+    rows = rows.set_column(place["mean"], "mean", pc.multiply(rows["mean"], 50.0))
+    rows = rows.set_column(place["version"], "version", pa.array([newer] * rows.num_rows))
+    ledger.append("forecasts", rows.drop_columns(["checkpoint_id", "batch_id"]))
+    add_control(settings, "halt", "*")
+
+
+def test_nothing_that_comes_between_kill_and_restart_changes_a_planned_batch(tmp_path, undisturbed):
+    conf = prepare(undisturbed.market, tmp_path)
+    settings = settings_of(conf)
+    shutil.rmtree(settings.workdir)
+    shutil.copytree(undisturbed.landed, settings.workdir)
+    with Pipeline(conf, ("trade",), "trade: after plan", files=1000) as pipeline:
+        assert pipeline.until(Moment("trade: after plan", exact=True))
+        second = qts("trade", "--once", "--config", str(conf), cwd=tmp_path)
+        pipeline.kill()
+    assert second.returncode == 2
+    assert second.stdout == ""
+    assert len(second.stderr.splitlines()) == 1
+    assert second.stderr.startswith("qts: Another process runs on checkpoint")
+    poison(settings)
+    with Pipeline(conf, ("trade",), files=1000) as pipeline:
+        pipeline.succeed()
+    ledger = Ledger(settings.tables)
+    assert ledger.read("batches", where=(pc.field("job") == "trade") & (pc.field("phase") == "plan")).num_rows == 1
+    expected, found = contents(undisturbed.settings), contents(settings)
+    written = ("bars", "signals", "decisions", "rewards", "orders", "order_events", "fills", "journal", "positions")
+    assert_same(found, {name: expected[name] for name in (*written, "portfolio", "risk_events")})
+    assert account(settings) == account(undisturbed.settings)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from qts.errors import ModelUnavailable
+from qts.mlops.bundle import Bundle, PyFunc
+from qts.mlops.registry import CHAMPION, Registry
+from qts.mlops.tracking import Tracking
+
+_DAY = 86_400_000_000_000
+_PARAMS = {
+    "method": "naive",
+    "fallback": "",
+    "trained_until": 0,
+    "bars": 20,
+    "variance": {"level": 1.0, "sd": 0.5, "quantiles": [0.5, 2.0, 0.2, 4.0]},
+    "return": {"sd": 1.0, "quantiles": [-1.3, 1.3, -2.0, 2.0]},
+}
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    folder = tmp_path_factory.mktemp("mlflow")
+    return Tracking(f"sqlite:///{folder}/made/mlflow.db", "qts", folder / "mlartifacts")
+
+
+def test_versions_and_aliases(tracking: Tracking) -> None:
+    registry = Registry(tracking)
+    with pytest.raises(ModelUnavailable, match="Run `qts forecast --once`"):
+        registry.load_alias("naive")
+    run = tracking.run("forecast naive", "key:1", {"a": "b"})
+    assert tracking.run("forecast naive", "key:1").info.run_id == run.info.run_id
+    first = Bundle("naive", _DAY, {"A": _PARAMS})
+    version = registry.register(first, run.info.run_id, "1", {"qts.promoted": "true"})
+    assert registry.register(first, run.info.run_id, "1", {}) == version == "1"
+    assert registry.find("naive", "1") == ("1", {"qts.promoted": "true", "qts.key": "1"})
+    assert registry.find("naive", "2") is None
+    registry.set_alias("naive", CHAMPION, version)
+    assert registry.load_alias("naive") == ("1", first)
+    held = registry.load("naive", "1")
+    assert registry.load("naive", "1") is held  # read once
+
+    other = Bundle("naive", _DAY, {"A": _PARAMS, "B": _PARAMS})
+    registry.register(other, run.info.run_id, "2", {})
+    assert registry.load_alias("naive")[1] is held
+    registry.set_alias("naive", CHAMPION, "2")
+    assert registry.load_alias("naive") == ("2", other)  # the alias moved
+    registry.drop_alias("naive", CHAMPION)
+    assert registry.aliases("naive") == {}
+    with pytest.raises(ModelUnavailable, match="99"):
+        registry.load("naive", "99")
+
+
+def test_a_registered_name_is_valid_for_any_experiment() -> None:
+    assert Registry(Tracking("databricks://x", "/Users/me@x.org/qts")).registered_name("har") == (
+        "Users-me-x-org-qts-forecast-har"
+    )
+
+
+def test_many_metrics_in_few_requests(tracking: Tracking) -> None:
+    run_id = tracking.run("many", "many").info.run_id
+    tracking.log(
+        run_id, metrics={f"m{n}": n for n in range(1500)}, params={f"p{n}": "x" * 9000 for n in range(150)}, step=3
+    )
+    tracking.finish(run_id)
+    run = tracking.client.get_run(run_id)
+    assert len(run.data.metrics) == 1500
+    assert len(run.data.params) == 150
+    assert run.info.status == "FINISHED"
+
+
+def test_files_stay_beside_the_database(tracking: Tracking, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tracking.run("place", "place")
+    tracking.client.log_text(run.info.run_id, "x", "x.txt")
+    assert not list(tmp_path.iterdir())
+    assert tracking.artifacts is not None
+    assert list(tracking.artifacts.rglob("x.txt"))
+
+
+@pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "mlruns"])
+def test_the_file_store_is_refused(uri: str) -> None:
+    with pytest.raises(ModelUnavailable, match="file stores are not used"):
+        Tracking(uri, "qts")
+
+
+def test_a_store_that_is_down_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelUnavailable, match=r"sqlite:///.*file/mlflow\.db failed"):
+        _ = Tracking(f"sqlite:///{tmp_path}/file/mlflow.db", "qts").experiment_id
+
+
+def test_a_bundle_forecasts_the_instruments_it_knows(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_text(Bundle("naive", _DAY, {"A": _PARAMS}).to_json())
+    bundle = Bundle.read(file)
+    assert bundle.methods() == {"naive": 1}
+    bars = pd.DataFrame(
+        {
+            "instrument": ["A", "A", "B", "B"],
+            "bar_time": pd.to_datetime(["2020-01-01", "2020-01-02"] * 2),
+            "close": [1.0, 1.1, 1.0, 1.1],
+            "realised_variance": [1e-4, 2e-4] * 2,
+        }
+    )
+    found = PyFunc(bundle).predict(bars)
+    assert found["instrument"].unique().tolist() == ["A"]
+    variance = found.query("target == 'variance'").iloc[0]
+    assert (variance["mean"], variance["lower_80"], variance["upper_95"]) == pytest.approx((2e-4, 1e-4, 8e-4))
+    assert variance["bar_time"] == pd.Timestamp("2020-01-02")

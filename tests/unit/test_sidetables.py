@@ -1,0 +1,170 @@
+"""Beside a bar stands what was known strictly before its end, at the versions that the plan names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qts.pipeline.sidetables import extras
+from qts.store.columns import to_arrow
+from qts.store.ledger import Ledger
+
+MINUTE, DAY = 60_000_000_000, 86_400_000_000_000
+T0 = 1_700_000_040_000_000_000 // DAY * DAY
+NAMES = ("A", "B")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path)
+
+
+def add_forecasts(ledger: Ledger, *rows: tuple[str, int, float], batch: int | None = None, **columns: Any) -> None:
+    """Rows of (instrument, made_at, mean); sd is a tenth of the mean."""
+    count = len(rows)
+    mean = np.array([row[2] for row in rows])
+    values = {
+        "instrument": np.array([row[0] for row in rows], dtype=object),
+        "made_at": np.array([row[1] for row in rows]),
+        "target_time": np.array([row[1] + MINUTE for row in rows]),
+        "mean": mean,
+        "sd": mean / 10,
+        **dict.fromkeys(("lower_80", "upper_80", "lower_95", "upper_95"), mean),
+    }
+    fixed = {"target": "variance", "horizon": 1, "model": "har", "version": "1", **columns}
+    values |= {
+        name: np.array([value] * count, dtype=None if name == "horizon" else object) for name, value in fixed.items()
+    }
+    if batch is not None:
+        values |= {"checkpoint_id": np.array(["f"] * count, dtype=object), "batch_id": np.array([batch] * count)}
+    ledger.append("forecasts", to_arrow("forecasts", values))
+
+
+def add_indices(ledger: Ledger, name: str, *rows: tuple[int, float]) -> None:
+    values = {
+        "event_time": np.array([row[0] for row in rows]),
+        "index_name": np.array([name] * len(rows), dtype=object),
+        "value": np.array([row[1] for row in rows]),
+    }
+    ledger.append("indices", to_arrow("indices", values))
+
+
+def end(ledger: Ledger, batch: int) -> None:
+    row = {"job": "f", "checkpoint_id": "f", "batch_id": batch, "phase": "done", "payload": "{}"}
+    at = pa.array([datetime(2024, 1, 1, tzinfo=UTC)], pa.timestamp("us", tz="UTC"))
+    ledger.append("batches", pa.table({**{name: [value] for name, value in row.items()}, "at": at}))
+
+
+def beside(
+    ledger: Ledger, times: Sequence[int], interval: int = MINUTE, **versions: int
+) -> dict[str, list[list[float]]]:
+    pinned = {name: ledger.version(name) for name in ("forecasts", "indices", "batches")} | versions
+    found = extras(ledger, pinned, NAMES, np.array(times, dtype=np.int64), interval)
+    assert all(values.shape == (len(times), len(NAMES)) for values in found.values())
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def same(got: list[list[float]], want: list[list[float]]) -> bool:
+    return np.array_equal(np.array(got), np.array(want), equal_nan=True)
+
+
+NAN = float("nan")
+
+
+def test_without_tables_or_bars_there_is_nothing(ledger):
+    assert beside(ledger, [T0]) == {}
+    add_forecasts(ledger, ("A", T0 - MINUTE, 1.0))
+    assert beside(ledger, []) == {}
+    assert beside(ledger, [T0], forecasts=-1) == {}
+    assert list(beside(ledger, [T0])) == ["forecast.har.variance", "forecast.har.variance.sd"]
+
+
+def test_a_forecast_counts_from_the_bar_after_the_one_it_was_made_at(ledger):
+    add_forecasts(ledger, ("A", T0, 1.0), ("A", T0 + MINUTE, 2.0))
+    found = beside(ledger, [T0, T0 + MINUTE, T0 + 2 * MINUTE])
+    assert same(found["forecast.har.variance"], [[NAN, NAN], [1.0, NAN], [2.0, NAN]])
+    assert same(found["forecast.har.variance.sd"], [[NAN, NAN], [0.1, NAN], [0.2, NAN]])
+
+
+def test_an_index_counts_when_its_time_lies_before_the_bars_end(ledger):
+    add_indices(ledger, "VIX", (T0, 20.0), (T0 + MINUTE - 1000, 21.0), (T0 + MINUTE, 22.0))
+    found = beside(ledger, [T0, T0 + MINUTE, T0 + MINUTE + MINUTE])
+    assert same(found["index.VIX"], [[NAN, NAN], [21.0, 21.0], [22.0, 22.0]])
+
+
+@pytest.mark.parametrize(("interval", "kept"), [(MINUTE, 5 * MINUTE), (DAY, 5 * DAY), (2 * DAY, 10 * DAY)])
+def test_old_values_are_no_news(interval, kept, ledger):
+    add_forecasts(ledger, ("A", T0, 1.0))
+    add_indices(ledger, "VIX", (T0, 20.0))
+    found = beside(ledger, [T0 + kept, T0 + kept + 1000], interval)
+    assert same(found["forecast.har.variance"], [[1.0, NAN], [NAN, NAN]])
+    assert same(found["index.VIX"], [[20.0, 20.0], [NAN, NAN]])
+
+
+def test_instruments_models_targets_and_horizons_are_kept_apart(ledger):
+    add_forecasts(ledger, ("A", T0, 1.0), ("B", T0, 2.0), ("STRANGER", T0, 9.0))
+    add_forecasts(ledger, ("B", T0, 3.0), model="ewma")
+    add_forecasts(ledger, ("A", T0, 4.0), target="return")
+    add_forecasts(ledger, ("A", T0, 5.0), horizon=2)
+    found = beside(ledger, [T0 + MINUTE])
+    assert same(found["forecast.har.variance"], [[1.0, 2.0]])
+    assert same(found["forecast.ewma.variance"], [[NAN, 3.0]])
+    assert same(found["forecast.har.return"], [[4.0, NAN]])
+    assert len(found) == 6
+
+
+def test_rows_in_any_order_give_the_newest(ledger):
+    add_indices(ledger, "VIX", (T0 + 2000, 3.0), (T0, 1.0))
+    add_indices(ledger, "VIX", (T0 + 1000, 2.0))
+    assert same(beside(ledger, [T0 + 1500, T0 + MINUTE])["index.VIX"], [[2.0, 2.0], [3.0, 3.0]])
+
+
+def test_what_came_after_the_plan_changes_nothing(ledger):
+    """A forecast added between a kill and the restart, and a batch that ended in between."""
+    add_forecasts(ledger, ("A", T0, 1.0), batch=0)
+    end(ledger, 0)
+    add_forecasts(ledger, ("A", T0 + 1000, 2.0), batch=1)  # written, but not done when the plan is made
+    add_indices(ledger, "VIX", (T0, 20.0))
+    pinned = {name: ledger.version(name) for name in ("forecasts", "indices", "batches")}
+    first = beside(ledger, [T0 + MINUTE], **pinned)
+    assert same(first["forecast.har.variance"], [[1.0, NAN]])
+    end(ledger, 1)
+    add_forecasts(ledger, ("A", T0 + 2000, 3.0))
+    add_indices(ledger, "VIX", (T0 + 1, 30.0))
+    again = beside(ledger, [T0 + MINUTE], **pinned)
+    assert all(same(again[name], first[name]) for name in first)
+    assert again.keys() == first.keys()
+    assert same(beside(ledger, [T0 + MINUTE])["forecast.har.variance"], [[3.0, NAN]])
+
+
+@given(
+    known=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 40)), max_size=12, unique=True),
+    index=st.lists(st.integers(0, 40), max_size=8, unique=True),
+    cut=st.integers(1, 19),
+)
+def test_a_bar_knows_the_same_however_bars_are_cut_into_batches(known, index, cut, tmp_path_factory):
+    """Half minutes since T0 for what is known, whole minutes for bars: equal times do occur."""
+    ledger = Ledger(tmp_path_factory.mktemp("tables"))
+    half = MINUTE // 2
+    if known:
+        add_forecasts(ledger, *((name, T0 + half * at, 1.0 + at) for name, at in known))
+    if index:
+        add_indices(ledger, "VIX", *((T0 + half * at, 1.0 + at) for at in index))
+    times = [T0 + MINUTE * number for number in range(20)]
+    whole, parts = beside(ledger, times), [beside(ledger, times[:cut]), beside(ledger, times[cut:])]
+    unknown = [[NAN, NAN]] * 20
+    for name in whole.keys() | parts[0].keys() | parts[1].keys():
+        joined = parts[0].get(name, unknown[:cut]) + parts[1].get(name, unknown[cut:])
+        assert same(joined, whole.get(name, unknown))
+    for place, name in enumerate(NAMES):
+        for time, got in zip(times, whole.get("forecast.har.variance", unknown), strict=True):
+            before = [at for who, at in known if who == name and time - 5 * MINUTE <= T0 + half * at < time]
+            assert same([[got[place]]], [[1.0 + max(before) if before else NAN]])
