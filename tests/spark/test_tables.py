@@ -53,6 +53,13 @@ def test_a_table_has_its_clustering_and_its_checks(spark, made):
     assert create_table(spark, made.tables, "ticks") is None  # there already: nothing happens
 
 
+def test_what_an_interrupted_start_left_out_is_added(spark, tmp_path):
+    tables._create(spark, str(tmp_path / "ticks"), TABLES["ticks"])
+    create_table(spark, tmp_path, "ticks")
+    detail = spark.sql(f"DESCRIBE DETAIL delta.`{tmp_path / 'ticks'}`").collect()[0]
+    assert {f"delta.constraints.{name}" for name, _ in TABLES["ticks"].checks} <= set(detail["properties"])
+
+
 BAD = {
     "kind_known": {"kind": "rumour"},
     "trade_priced": {"price": -1.0},

@@ -15,14 +15,13 @@ from qts.store.tables import TABLES
 
 #: Figures of how a run went, which a killed one is bound to have others of.
 HEALTH = "pipeline_health"
-#: A restart looks for new bars in its first run and finds none, which is a batch, too.
-_MAY_LOOK_AGAIN = ("forecast", "monitor")
 
 
 def contents(settings: Settings) -> dict[str, list[str]]:
     """Rows of done batches by table, without what a replay may change, in the order of the key.
 
-    Of `batches` and `state` only the jobs whose batches are cut by their input alone.
+    Of `batches` and `state` only those of ingest, whose batches are cut by their input alone: a restarted trade,
+    forecast or monitor job has a batch more that finds nothing new.
     """
     ledger = Ledger(settings.tables)
     found = {}
@@ -30,7 +29,7 @@ def contents(settings: Settings) -> dict[str, list[str]]:
         if name == HEALTH:
             continue
         columns = [column for column in declared.schema.names if column not in declared.replayed]
-        where = ~pc.field("job").isin(_MAY_LOOK_AGAIN) if name in ("batches", "state") else None
+        where = pc.field("job") == "ingest" if name in ("batches", "state") else None
         rows = ledger.read(name, columns=columns, where=where).to_pylist()
         keys = [column for column in declared.key if column in columns]
         ordered = sorted(rows, key=lambda row: [repr(row[column]) for column in (*keys, *columns)])
@@ -89,16 +88,15 @@ def account(settings: Settings) -> dict[str, list[str]]:
     }
 
 
-def models(settings: Settings) -> dict[str, list[tuple[str, dict[str, str]]]]:
-    """MLflow: by registered model its versions and aliases; and the names of all runs."""
+def models(settings: Settings) -> dict[str, list[tuple[str, ...]]]:
+    """MLflow: by registered model its versions with their aliases; and all runs with what became of them."""
     client = Tracking(settings.tracking_uri, settings.mlflow.experiment).client
     experiment = client.get_experiment_by_name(settings.mlflow.experiment)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
-    found = {
-        model.name: [
-            (version.version, dict(model.aliases)) for version in client.search_model_versions(f"name='{model.name}'")
-        ]
-        for model in client.search_registered_models()
-    }
-    return found | {"runs": [(name, {}) for name in sorted(str(run.info.run_name) for run in runs)]}
+    found: dict[str, list[tuple[str, ...]]] = {"runs": sorted((run.info.run_name, run.info.status) for run in runs)}
+    for model in client.search_registered_models():
+        aliases = sorted(f"{alias}={version}" for alias, version in model.aliases.items())
+        versions = client.search_model_versions(f"name='{model.name}'")
+        found[model.name] = [(str(version.version), *aliases) for version in versions]
+    return found

@@ -72,7 +72,8 @@ class Pipeline:
                 env=environment(),
                 start_new_session=True,
             )
-        threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
 
     def __enter__(self) -> Self:
         return self
@@ -141,6 +142,10 @@ class Pipeline:
                 _kill(process)
             assert time.monotonic() < deadline, f"processes {left} outlive SIGKILL"
             time.sleep(0.05)
+        self._reader.join(PATIENCE)  # nobody holds the other end any more
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def _kill(process: int) -> None:

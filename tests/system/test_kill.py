@@ -34,20 +34,16 @@ RANDOM, ROUNDS = 20, 4
 
 #: After each of these a restart finds some of a batch's writes done and others not.
 EXACT = (
-    Moment("ingest: before write ticks", exact=True),
     Moment("ingest: after append instruments", exact=True),
     Moment("ingest: after write ticks", exact=True),
     Moment("ingest: after append quarantine", exact=True),
     Moment("ingest: after done", exact=True),
-    Moment("bars: after write bars_history", exact=True),
     Moment("forecast: after register", nth=2, exact=True),
     Moment("forecast: after write forecasts", exact=True),
     Moment("forecast: after alias", exact=True),
     Moment("trade: after append fills", exact=True),
     Moment("trade: before state", exact=True),
-    Moment("trade: before done", exact=True),
     Moment("monitor: after write forecast_scores", exact=True),
-    Moment("monitor: before done", exact=True),
 )
 
 
@@ -105,7 +101,7 @@ def test_a_killed_pipeline_ends_as_if_nothing_had_happened(tmp_path, undisturbed
     assert told["prints"]["duplicates"] > 0
     assert told["prints"]["quarantined"] > 10
     conf = prepare(undisturbed.market, tmp_path)
-    moments = [EXACT[2], Moment("trade: after append fills", nth=2, exact=True)]
+    moments = [EXACT[1], Moment("trade: after append fills", nth=2, exact=True)]
     kill_and_restart(conf, moments, everything=False)
     assert_undisturbed(settings_of(conf), undisturbed)
 
@@ -116,7 +112,7 @@ def test_a_killed_pipeline_ends_as_if_nothing_had_happened(tmp_path, undisturbed
 def test_killed_at_random_moments(number, tmp_path, undisturbed, record_property):
     conf = prepare(undisturbed.market, tmp_path)
     moments = in_rounds([*random_moments(undisturbed.steps, RANDOM), *EXACT], ROUNDS)[number]
-    hits = kill_and_restart(conf, moments, everything=number % 2 == 0)
+    hits = kill_and_restart(conf, moments, everything=number == 0)
     record_property("kills", hits)
     print(*hits, sep="\n")
     assert_undisturbed(settings_of(conf), undisturbed)

@@ -96,9 +96,10 @@ class Versions:
             step=self.batch,
             at=int(datetime.fromisoformat(plan["now"]).timestamp() * 1000),
         )
+        # The run ends before there is a version: a replay that finds the version does not look at its run any more.
+        tracking.finish(run_id)
         kept = {"qts.promoted": json.dumps(fitted.promoted), "qts.metrics": json.dumps(metrics)}
         version = self.registry.register(bundle, run_id, self._key(model), {**kept, "qts.provenance": provenance})
-        tracking.finish(run_id)
         return Fitted(version, fitted.promoted, metrics)
 
     def name(self, model: str, fitted: Fitted) -> None:

@@ -30,14 +30,22 @@ def spark_schema(name: str) -> StructType:
 
 
 def create_table(spark: SparkSession, root: Path, name: str) -> None:
-    """Makes an empty table with its clustering and constraints, where there is none."""
+    """Makes an empty table with its clustering and constraints, or what of these an interrupted start left out."""
     declared = table(name)
     where = str(root / name)
-    if DeltaTable.is_deltatable(where):
-        return
+    target = where.replace("`", "``")
+    if not DeltaTable.is_deltatable(where):
+        _create(spark, target, declared)
+    held = DeltaTable(where).metadata().configuration if declared.checks else {}
+    for check, condition in declared.checks:
+        if f"delta.constraints.{check}" not in held:
+            spark.sql(f"ALTER TABLE delta.`{target}` ADD CONSTRAINT {check} CHECK ({condition})")
+
+
+def _create(spark: SparkSession, target: str, declared: Table) -> None:
     columns = ", ".join(
         f"`{field.name}` {field.dataType.simpleString()}{'' if field.nullable else ' NOT NULL'}"
-        for field in spark_schema(name)
+        for field in spark_schema(declared.name)
     )
     clustering = f" CLUSTER BY ({', '.join(declared.clustered_by)})" if declared.clustered_by else ""
     # delta-rs reads these tables too, and it reads no deletion vectors.
@@ -45,11 +53,8 @@ def create_table(spark: SparkSession, root: Path, name: str) -> None:
     if declared.clustered_by:
         # Statistics of all columns would cost every write about a quarter more, and only these are searched by.
         properties += f", 'delta.dataSkippingStatsColumns' = '{','.join(declared.clustered_by)}'"
-    target = where.replace("`", "``")
     made = f"CREATE TABLE IF NOT EXISTS delta.`{target}` ({columns}) USING delta{clustering}"
     spark.sql(f"{made} TBLPROPERTIES ({properties})")
-    for check, condition in declared.checks:
-        spark.sql(f"ALTER TABLE delta.`{target}` ADD CONSTRAINT {check} CHECK ({condition})")
 
 
 def list_tables(settings: Settings) -> dict[str, Any]:
