@@ -1,0 +1,134 @@
+"""Adaptive conformal inference: intervals that keep their coverage while the market changes under the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qts.errors import ConfigError
+from qts.market.bar import Array, State
+
+
+@dataclass(frozen=True)
+class AdaptiveConformal:
+    """Central intervals of a score from its recent quantiles, at a level that learns from every miss.
+
+    A score s is a forecast's error in units that the model thinks constant: (y - mean) / sd, or log(v / forecast) of a
+    variance. The interval of the next score runs from the a/2 to the 1 - a/2 quantile of the last `window` scores, and
+    for each coverage 1 - alpha
+
+        a(t+1) = a(t) + gamma (alpha - miss(t)),    miss(t) = 1 if s(t) lay outside, else 0.
+
+    Summed over time this holds the coverage to 1 - alpha within (max(a) - min(a)) / (gamma T), whatever the scores do.
+    Where a falls to 0 the authors' interval is the whole line; here the window's extremes are pushed away from its
+    median by the factor 1 - a / alpha, which is finite and grows until it covers.
+
+    Source: I. Gibbs and E. Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021, equation 2,
+    with the quantiles of a sliding window, of signed scores.
+
+    The state of N series holds arrays whose first axis is the series: `scores` (N, window), `at` (N,) the place of the
+    next one, `level` (N, coverages) the a of above. A NaN score leaves a series as it was.
+
+    >>> conformal = AdaptiveConformal(coverages=(0.8,), fewest=3)
+    >>> state = conformal.start(1)
+    >>> for score in (-1.0, 0.0, 1.0):
+    ...     state = conformal.update(state, np.array([score]))
+    >>> low, high = conformal.interval(state)
+    >>> float(low[0, 0]), float(high[0, 0])
+    (-1.0, 1.0)
+    """
+
+    coverages: tuple[float, ...] = (0.8, 0.95)  # of the intervals, ascending
+    gamma: float = 0.02  # step of the level after each score
+    window: int = 250  # scores whose quantiles are taken
+    fewest: int = 20  # scores before the first interval
+
+    def __post_init__(self) -> None:
+        ascending = all(a < b for a, b in zip(self.coverages, self.coverages[1:], strict=False))
+        if not (self.coverages and ascending and self.coverages[0] > 0 and self.coverages[-1] < 1):
+            raise ConfigError(f"Coverages are {self.coverages}; expected ascending numbers between 0 and 1.")
+        if not (self.gamma >= 0 and 2 <= self.fewest <= self.window):
+            raise ConfigError(f"{self!r} makes no sense: expected gamma >= 0 and 2 <= fewest <= window.")
+
+    def start(self, series: int) -> State:
+        """The state of `series` series that have no scores yet."""
+        return {
+            "scores": np.full((series, self.window), np.nan),
+            "at": np.zeros(series, np.int64),
+            "level": np.tile(1 - np.array(self.coverages), (series, 1)),
+        }
+
+    def interval(self, state: State) -> tuple[Array, Array]:
+        """Bounds of the next score, shape (N, coverages) each.
+
+        A wider coverage's interval holds a narrower one's. NaN for a series with fewer than `fewest` scores.
+        """
+        return self._bounds(np.sort(state["scores"], axis=1), state["level"])
+
+    def update(self, state: State, score: Array) -> State:
+        """The state after one more score of each series, shape (N,)."""
+        return self._learn(state, score, *self.interval(state))
+
+    def run(self, scores: Array, state: State | None = None) -> tuple[Array, Array, State]:
+        """Intervals of many scores, each from the rows before it alone.
+
+        Args:
+            scores: shape (T, N), NaN where a series has none.
+            state: where to go on from; by default the start.
+
+        Returns:
+            Lower and upper bounds, shape (T + 1, N, coverages): row t is of score t, the last row of the score to
+            come; and the state at the end. One run over all rows and two runs over its halves give the same bits.
+        """
+        steps, series = scores.shape
+        state = self.start(series) if state is None else state
+        low, high = (np.empty((steps + 1, series, len(self.coverages))) for _ in range(2))
+        for t, score in enumerate(scores):
+            low[t], high[t] = self.interval(state)
+            state = self._learn(state, score, low[t], high[t])
+        low[steps], high[steps] = self.interval(state)
+        return low, high, state
+
+    def _bounds(self, ordered: Array, level: Array) -> tuple[Array, Array]:
+        count = np.isfinite(ordered).sum(axis=1)
+        tail = np.clip(level, 0, 1) / 2
+        beyond = 1 + np.maximum(-level, 0) / (1 - np.array(self.coverages))
+        middle = _order_statistic(ordered, count, np.full_like(level, 0.5))
+        low = middle + beyond * (_order_statistic(ordered, count, tail) - middle)
+        high = middle + beyond * (_order_statistic(ordered, count, 1 - tail) - middle)
+        enough = (count >= self.fewest)[:, None]
+        return (
+            np.where(enough, np.minimum.accumulate(low, axis=1), np.nan),
+            np.where(enough, np.maximum.accumulate(high, axis=1), np.nan),
+        )
+
+    def _learn(self, state: State, score: Array, low: Array, high: Array) -> State:
+        known = np.isfinite(score)
+        judged = known[:, None] & np.isfinite(low)
+        missed = (score[:, None] < low) | (score[:, None] > high)
+        step = self.gamma * (1 - np.array(self.coverages) - missed)
+        who = np.flatnonzero(known)
+        scores = state["scores"].copy()
+        scores[who, state["at"][who]] = score[who]
+        return {
+            "scores": scores,
+            "at": np.where(known, (state["at"] + 1) % self.window, state["at"]),
+            "level": np.where(judged, state["level"] + step, state["level"]),
+        }
+
+
+def _order_statistic(ordered: Array, count: npt.NDArray[np.integer[Any]], probability: Array) -> Array:
+    """Quantiles of the first `count` of each ascending row at the places p (n + 1), clipped to the sample.
+
+    These places (Hyndman and Fan's sixth rule) are those of conformal prediction: under exchangeability the next
+    score lies below the quantile with probability p.
+    """
+    count = np.maximum(count, 1)[:, None]
+    place = np.clip(probability * (count + 1) - 1, 0, count - 1)
+    below = np.floor(place).astype(np.int64)
+    above = np.minimum(below + 1, count - 1)
+    left, right = np.take_along_axis(ordered, below, axis=1), np.take_along_axis(ordered, above, axis=1)
+    return np.asarray(left + (place - below) * (right - left))
