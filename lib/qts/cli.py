@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from qts import __version__
-from qts.commands import control, demo, inspect, jobs
+from qts.commands import bandit, control, demo, inspect, jobs
 from qts.commands.common import guard, load, report
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ demo.register(app)
 jobs.register(app)
 inspect.register(app)
 app.add_typer(control.app, name="control")
+app.add_typer(bandit.app, name="bandit")
 
 
 @app.callback()

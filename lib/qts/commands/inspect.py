@@ -94,11 +94,16 @@ def check(
     """
 
     def work() -> Summary:
+        from qts.commands.files import read_table
         from qts.conf import read_yaml
         from qts.risk.commands import check_files
         from qts.risk.limits import RiskLimits
 
-        return check_files(_read_table(orders), RiskLimits.parse(read_yaml(limits), str(limits)), _read_json(portfolio))
+        return check_files(
+            read_table(orders, "csv or parquet with one order a row"),
+            RiskLimits.parse(read_yaml(limits), str(limits)),
+            _read_json(portfolio),
+        )
 
     report(as_json, work, _show_verdicts)
 
@@ -133,19 +138,6 @@ def register(app: typer.Typer) -> None:
     for command in (tables, maintain, explain, scorecard, doctor):
         app.command()(command)
     app.add_typer(risk, name="risk")
-
-
-def _read_table(path: Path) -> Any:
-    import pandas as pd
-
-    if not path.is_file():
-        raise MissingInput(f"There is no file {path}; expected csv or parquet with one order a row.")
-    try:
-        return pd.read_parquet(path) if path.suffix in {".parquet", ".pq"} else pd.read_csv(path)
-    except (ValueError, OSError) as error:
-        raise DataError(
-            f"{path} cannot be read as a table: {error}. Expected csv, or parquet named *.parquet."
-        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

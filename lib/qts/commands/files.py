@@ -1,0 +1,52 @@
+"""Tables that commands are given as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qts.errors import DataError, MissingInput, UnknownColumn, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_table(path: Path, expected: str) -> pd.DataFrame:
+    """A csv (plain or compressed) or parquet file.
+
+    Args:
+        path: parquet is told by its ending, .parquet or .pq.
+        expected: what the file should hold, for the message.
+
+    Raises:
+        MissingInput: there is no such file.
+        DataError: it cannot be read as a table, or has no rows.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        raise MissingInput(f"There is no file {path}; expected {expected}.")
+    try:
+        table = pd.read_parquet(path) if path.suffix in {".parquet", ".pq"} else pd.read_csv(path)
+    except (ValueError, OSError, EOFError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(
+            f"{path} cannot be read as a table: {reason}. Expected csv, or parquet named *.parquet."
+        ) from error
+    if table.empty:
+        raise MissingInput(f"{path} has no rows; expected {expected}.")
+    return table
+
+
+def require_columns(table: pd.DataFrame, names: Iterable[str], source: object) -> None:
+    """Refuses a table that lacks a column.
+
+    Raises:
+        UnknownColumn: names the first missing column, the nearest one that is there, and some of the others.
+    """
+    known = [str(column) for column in table.columns]
+    for name in names:
+        if name not in known:
+            shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+            raise UnknownColumn(f"{source} has no column {name!r}; it has {shown}.{did_you_mean(name, known)}")
