@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -84,6 +84,8 @@ def _find(name: str, builtin: Mapping[str, type[Any]], kind: str) -> type[Any]:
 def _checked(value: Any, annotation: Any, where: str) -> Any:
     if annotation is inspect.Parameter.empty:
         return value
+    if isinstance(value, list) and get_origin(annotation) is tuple:
+        value = tuple(value)  # YAML and JSON have lists only
     try:
         return TypeAdapter(annotation, config=_STRICT).validate_python(value)
     except ValidationError as error:

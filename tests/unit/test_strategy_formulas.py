@@ -24,6 +24,7 @@ def bars(close: Array, high: Array | None = None, low: Array | None = None, **ex
             time,
             **{name: np.array([values[time]]) for name, values in columns.items()},
             extra={name: np.array([values[time]]) for name, values in extra.items()},
+            instruments=("A",),
         )
         for time in range(len(close))
     ]

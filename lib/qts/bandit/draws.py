@@ -39,7 +39,7 @@ def uniforms(seed: int, time: int, instruments: Sequence[str], name: str, n: int
     >>> bool((both[1:] == uniforms(1, 2, ["B"], "thompson", 3)).all())
     True
     """
-    rows = hashed(word(seed), word(time), _codes((name,)), _codes(tuple(instruments)))
+    rows = hashed(word(seed), word(time), codes((name,)), codes(tuple(instruments)))
     words = _splitmix64(rows[:, None] + _STEP * np.arange(n, dtype=np.uint64))
     # 52 bits and a half: exact in a double, and neither 0 nor 1.
     return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
@@ -67,6 +67,7 @@ def _splitmix64(state: Words) -> Words:
 
 
 @lru_cache(maxsize=1024)
-def _codes(names: tuple[str, ...]) -> Words:
+def codes(names: tuple[str, ...]) -> Words:
+    """A word for each name, shape (N,), the same in every process."""
     digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)

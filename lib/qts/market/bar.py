@@ -43,8 +43,10 @@ class Bar:
         spread: mean quoted spread (ask - bid) in price units, shape (N,); NaN without quotes.
         realised_variance, bipower, semivariance_minus, semivariance_plus, quarticity: shape (N,);
             NaN where the bar has fewer than two prints.
-        extra: what else was known strictly before `time`, by name: `forecast.har.sd`, `index.VIX`, ...; each shape
-        (N,).
+        extra: what else is known, by name, each shape (N,): what came strictly before `time`, such as
+            `forecast.har.variance`, `index.VIX`; and of the same bar time in other instruments what strategies read,
+            see `qts.trading.across`.
+        instruments: names, in the order of all arrays; empty where nobody asks.
     """
 
     time: int
@@ -62,11 +64,14 @@ class Bar:
     semivariance_plus: Array
     quarticity: Array
     extra: Mapping[str, Array] = field(default_factory=dict)
+    instruments: tuple[str, ...] = ()
 
     def rows(self, index: npt.NDArray[np.intp] | slice) -> Bar:
         """The same bar for some instruments only."""
         fields = {name: getattr(self, name)[index] for name in FIELDS}
-        return Bar(self.time, **fields, extra={name: values[index] for name, values in self.extra.items()})
+        extra = {name: values[index] for name, values in self.extra.items()}
+        names = tuple(np.array(self.instruments, dtype=object)[index]) if self.instruments else ()
+        return Bar(self.time, **fields, extra=extra, instruments=names)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ class BarPanel:
     def __getitem__(self, index: int) -> Bar:
         fields = {name: self.values[name][index] for name in FIELDS}
         beside = {name: values[index] for name, values in self.extra.items()}
-        return Bar(int(self.times[index]), **fields, extra=beside)
+        return Bar(int(self.times[index]), **fields, extra=beside, instruments=self.instruments)
 
     def __iter__(self) -> Iterator[Bar]:
         return (self[index] for index in range(len(self)))

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from qts.market.bar import Array, Bar, State
+from qts.market.bar import Array, Bar, BarPanel, State
 from qts.market.returns import log_return
 from qts.market.state import read
 from qts.plugins import require
@@ -21,9 +21,11 @@ __all__ = [
     "Bar",
     "State",
     "Strategy",
+    "beside",
     "bounded",
     "carry",
     "count",
+    "direction",
     "divide",
     "ewma",
     "good_close",
@@ -77,6 +79,25 @@ def count(seen: Array, value: Array) -> Array:
 def divide(numerator: Array, denominator: Array) -> Array:
     """The ratio, NaN where the denominator is 0 or either is missing."""
     return numerator / np.where(denominator == 0, np.nan, denominator)
+
+
+def direction(difference: Array, scale: Array) -> Array:
+    """1 or -1, the sign of a difference, or 0 where it is missing or within rounding of nothing, shape (N,).
+
+    Args:
+        difference: of two figures.
+        scale: how large those are; less than a millionth of a millionth of it is rounding.
+    """
+    clear = np.abs(difference) > 1e-12 * np.abs(scale)
+    return np.where(clear, np.sign(difference), 0.0)
+
+
+def beside(bars: Bar | BarPanel, name: str) -> Array:
+    """One of the extras of a bar (N,) or a panel (T, N): NaN where it is not finite; all NaN where there is none."""
+    values = bars.extra.get(name)
+    if values is None:
+        return np.full((bars.close if isinstance(bars, Bar) else bars.values["close"]).shape, np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def ewma(mean: Array, value: Array, span: float) -> Array:

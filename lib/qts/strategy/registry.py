@@ -11,12 +11,25 @@ from typing import Any
 from qts.errors import ConfigError
 from qts.plugins import create
 from qts.strategy.base import Strategy
-from qts.strategy.breakout import ChannelBreakout
+from qts.strategy.breakout import ChannelBreakout, KeltnerBreakout, VolatilityBreakout
 from qts.strategy.controls import BuyAndHold, Flat, Random
-from qts.strategy.forecast import ForecastVolatility
-from qts.strategy.reversion import BollingerReversion, RsiReversion
-from qts.strategy.trend import EwmaCross, TimeSeriesMomentum
+from qts.strategy.forecast import ForecastConsensus, ForecastReturn, ForecastVolatility
+from qts.strategy.regime import FearGauge, RegimeExposure, RegimeSwitch, VolatilityRegime
+from qts.strategy.relative import PairReversion, RelativeMomentum, RelativeReversal
+from qts.strategy.reversion import (
+    BollingerReversion,
+    InternalBarStrength,
+    RsiReversion,
+    ShortTermReversal,
+    StochasticReversion,
+    ZScoreReversion,
+)
+from qts.strategy.seasonal import Seasonality, TurnOfMonth
+from qts.strategy.sentiment import SentimentLevel, SentimentSurprise
+from qts.strategy.session import GapReversal, OvernightMomentum
+from qts.strategy.trend import CtaMomentum, EwmaCross, Macd, SmaCross, TimeSeriesMomentum
 from qts.strategy.volatility import VolatilityManaged, VolatilityTarget
+from qts.strategy.volume import OrderFlowImbalance, SignedJump, VwapReversion
 
 BUILTIN: dict[str, type[Strategy]] = {
     cls.__name__: cls
@@ -25,13 +38,40 @@ BUILTIN: dict[str, type[Strategy]] = {
         BuyAndHold,
         Random,
         EwmaCross,
+        SmaCross,
+        Macd,
         TimeSeriesMomentum,
+        CtaMomentum,
         ChannelBreakout,
+        KeltnerBreakout,
+        VolatilityBreakout,
         BollingerReversion,
+        ZScoreReversion,
         RsiReversion,
+        StochasticReversion,
+        ShortTermReversal,
+        InternalBarStrength,
+        GapReversal,
+        OvernightMomentum,
+        TurnOfMonth,
+        Seasonality,
         VolatilityTarget,
         VolatilityManaged,
+        VwapReversion,
+        OrderFlowImbalance,
+        SignedJump,
+        PairReversion,
+        RelativeMomentum,
+        RelativeReversal,
         ForecastVolatility,
+        ForecastReturn,
+        ForecastConsensus,
+        SentimentLevel,
+        SentimentSurprise,
+        RegimeExposure,
+        RegimeSwitch,
+        VolatilityRegime,
+        FearGauge,
     )
 }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qts.market.bar import BarPanel
 from qts.strategy.base import (
     Array,
     Bar,
@@ -21,10 +22,11 @@ from qts.strategy.base import (
     require,
     running_mean,
 )
+from qts.strategy.sweep import Swept, before, counted, ewma_along, running_mean_along
 
 
 @dataclass(frozen=True)
-class VolatilityTarget:
+class VolatilityTarget(Swept):
     """Long, in inverse proportion to the volatility: signal = min(1, target / sd).
 
     The volatility is the root of the exponentially weighted mean of squared log returns from close to close.
@@ -50,9 +52,12 @@ class VolatilityTarget:
         after = step_variance(state, good_close(bar), self.span)
         return after, exposure(self.target, warm_variance(after, self.span))
 
+    def along(self, bars: BarPanel) -> Array:
+        return exposure(self.target, variance_along(bars.values["close"], self.span, self.span))
+
 
 @dataclass(frozen=True)
-class VolatilityManaged:
+class VolatilityManaged(Swept):
     """Long, in inverse proportion to the variance relative to its own long-run mean.
 
         signal = min(1, average * long-run variance / variance)
@@ -88,6 +93,11 @@ class VolatilityManaged:
         after["normal"] = normal
         return after, bounded(self.average * divide(normal, warm_variance(after, self.minimum)))
 
+    def along(self, bars: BarPanel) -> Array:
+        close = bars.values["close"]
+        normal = running_mean_along(np.square(log_return(before(close), close)), len(close))
+        return bounded(self.average * divide(normal, variance_along(close, self.span, self.minimum)))
+
 
 def start_variance(instruments: int) -> State:
     """State of an exponentially weighted variance: last close, mean of squared returns, number of returns."""
@@ -113,6 +123,12 @@ def warm_variance(state: State, minimum: float) -> Array:
     return np.where(read(state, "returns") >= minimum, read(state, "variance"), np.nan)
 
 
+def variance_along(close: Array, span: float, minimum: float) -> Array:
+    """The variance of `warm_variance` at every bar of series without gaps, shape (T, N)."""
+    squared = np.square(log_return(before(close), close))
+    return np.where(counted(squared) >= minimum, ewma_along(squared, span), np.nan)
+
+
 def exposure(target: float, variance: Array) -> Array:
     """min(1, target / sd), 0 where the variance is unknown or 0: no risk that can be measured, no position."""
-    return bounded(divide(np.full(len(variance), target), np.sqrt(variance)))
+    return bounded(divide(np.full(variance.shape, target), np.sqrt(variance)))

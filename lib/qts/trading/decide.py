@@ -13,6 +13,7 @@ import numpy.typing as npt
 from qts.market.bar import FIELDS, Bar, BarPanel, State
 from qts.portfolio.accounting import Book
 from qts.risk.limits import Limits
+from qts.trading import across
 from qts.trading.controls import Controls
 from qts.trading.propose import BY_POLICY, Desk, Proposals, propose, start
 from qts.trading.record import Recorder
@@ -145,8 +146,11 @@ def decide(
         The account afterwards, and all rows for the gold tables.
     """
     account = align(account, desk, rules.universe)
+    strategies, now = desk.strategies.values(), account.desk
+    panel, owed = across.with_others(strategies, panel, now["close"], now["market_since"])
+    now = now | {"market_since": owed}
     parts = [rows for rows in _buckets(account.names, buckets) if rows.size]
-    results = run(desk, [(_rows(account.desk, rows), _cut(panel, rows)) for rows in parts])
+    results = run(desk, [(_rows(now, rows), _cut(panel, rows)) for rows in parts])
     order = np.argsort(np.concatenate(parts), kind="stable") if parts else np.empty(0, dtype=np.intp)
     proposals = Proposals.join([proposed for _, proposed in results], order)
     state = {key: np.concatenate([part[key] for part, _ in results])[order] for key in results[0][0]}

@@ -18,6 +18,7 @@ from qts.bandit.reward import reward
 from qts.market.bar import Array, Bar, BarPanel, IntArray, State
 from qts.market.returns import log_return
 from qts.strategy.base import Strategy, divide
+from qts.trading import across
 
 #: What a policy knows when it chooses; each is a ratio without unit, clipped to [-5, 5]; 0 while unknown.
 CONTEXT = ("constant", "last_return", "trend", "volatility_ratio", "forecast_ratio", "position")
@@ -93,6 +94,7 @@ def start(desk: Desk, instruments: int) -> State:
         "position": np.zeros((instruments, policies)),
         "previous": np.zeros((instruments, policies)),
         "context": np.zeros((instruments, policies, len(CONTEXT))),
+        **across.start(instruments),
     }
     for name, strategy in desk.strategies.items():
         state |= {f"strategy/{name}/{key}": value for key, value in strategy.start(instruments).items()}
