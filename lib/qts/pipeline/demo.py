@@ -32,7 +32,7 @@ def run(settings: Settings, *, on_stage: Callable[[str], None] | None = None) ->
 
     Returns:
         Totals of the tables: ticks and indices {in, accepted, quarantined, duplicates}, bars, forecasts, decisions,
-        orders, denied, fills, mlflow_runs, account {equity, ...}, seconds {stage: s}, workdir, provenance.
+        orders, denied, fills, mlflow_runs, account {equity, ...}, last_order, seconds {stage: s}, workdir, provenance.
     """
     seconds: dict[str, float] = {}
     for name, stage in STAGES.items():
@@ -59,6 +59,7 @@ def totals(settings: Settings) -> dict[str, Any]:
         "fills": ledger.read("fills", columns=("order_id",)).num_rows,
         "mlflow_runs": _mlflow_runs(settings),
         "account": _account(ledger),
+        "last_order": _last_order(ledger),
         "provenance": _provenance(settings),
     }
 
@@ -79,6 +80,12 @@ def _account(ledger: Ledger) -> dict[str, Any]:
     last = rows.slice(rows.num_rows - 1).to_pylist()[0]
     shown = ("bar_time", "equity", "cash", "realised", "unrealised", "fees", "drawdown", "trading_state", "provenance")
     return {**{key: last[key] for key in shown}, "max_drawdown": pc.max(rows["drawdown"]).as_py()}
+
+
+def _last_order(ledger: Ledger) -> str | None:
+    """An order that was filled, for a user who wants to see one explained."""
+    fills = ledger.read("fills", columns=("order_id", "fill_time")).sort_by([("fill_time", "descending")])
+    return str(fills["order_id"][0]) if fills.num_rows else None
 
 
 def _mlflow_runs(settings: Settings) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
@@ -45,6 +46,8 @@ _LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "8",
+    # Before a session can be told to be quiet its JVM has already warned of everything that is normal on a laptop.
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
 }
 
 
@@ -71,6 +74,7 @@ def spark_session(settings: Settings) -> SparkSession:
     conf = _COMMON | _DELTA | _jar_conf()
     if (wanted.master or "").startswith("local"):
         conf |= _LOCAL
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     conf["spark.driver.memory"] = wanted.driver_memory
     conf["spark.sql.shuffle.partitions"] = str(wanted.shuffle_partitions)
     for key, value in (conf | dict(wanted.conf)).items():
