@@ -32,6 +32,13 @@ def test_a_column_that_is_not_there():
     )
 
 
+def test_other_words_for_the_vendors_id():
+    named = {"event_time": "ts", "instrument": "sym", "price": "px"}
+    assert Mapping.of({"kind": "trade", "columns": named | {"trade_id": "no"}}).columns == named | {"vendor_id": "no"}
+    with pytest.raises(ConfigError, match="name one of ours twice"):
+        Mapping.of({"kind": "trade", "columns": named | {"trade_id": "no", "vendor_id": "no"}})
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

@@ -58,6 +58,8 @@ OPTIONAL: dict[Kind, tuple[str, ...]] = {
     "headline": ("instrument",),
     "daily": ("open", "high", "low", "volume", "venue"),
 }
+#: Other words for our names, which users write without looking them up.
+SYNONYMS = {"id": "vendor_id", "trade_id": "vendor_id"}
 #: What a cell of a wide file is, and what names its column.
 WIDE: dict[Kind, tuple[str, str]] = {
     "trade": ("instrument", "price"),
@@ -219,6 +221,16 @@ class Mapping(_Part):
             raise ConfigError("\n".join(_line(fault, name) for fault in error.errors())) from error
         mapping._name = name
         return mapping
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _our_words(cls, value: object) -> object:
+        if not isinstance(value, MappingABC):
+            return value
+        ours = [SYNONYMS.get(name, name) for name in value]
+        if len(set(ours)) < len(ours):
+            _fail(f"columns name one of ours twice: {', '.join(map(str, value))}; keep one")
+        return dict(zip(ours, value.values(), strict=True))
 
     @field_validator("timezone")
     @classmethod
