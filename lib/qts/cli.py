@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from qts import __version__
-from qts.commands import bandit, control, demo, inspect, jobs
+from qts.commands import bandit, control, demo, inspect, jobs, regime
 from qts.commands.common import guard, load, report
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 demo.register(app)
 jobs.register(app)
 inspect.register(app)
+regime.register(app)
 app.add_typer(control.app, name="control")
 app.add_typer(bandit.app, name="bandit")
 

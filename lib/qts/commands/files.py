@@ -50,3 +50,18 @@ def require_columns(table: pd.DataFrame, names: Iterable[str], source: object) -
         if name not in known:
             shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
             raise UnknownColumn(f"{source} has no column {name!r}; it has {shown}.{did_you_mean(name, known)}")
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Writes a csv file, or parquet by the ending .parquet or .pq.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    try:
+        if path.suffix in {".parquet", ".pq"}:
+            table.to_parquet(path, index=False)
+        else:
+            table.to_csv(path, index=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be written: {error}. Name a file in a folder that exists.") from error
