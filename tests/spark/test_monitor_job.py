@@ -157,15 +157,14 @@ def test_nothing_to_score(spark: SparkSession, tmp_path: Path) -> None:
 
 def test_batches_of_a_query_reach_pipeline_health(spark: SparkSession, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "tables")
-    listener = health.attach(spark, ledger, "ingest")
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.csv").write_text("1\n2\n3\n")
     stream = spark.readStream.schema("n int").csv(str(tmp_path / "in"))
-    query = stream.writeStream.foreachBatch(lambda rows, _: rows.count()).trigger(availableNow=True)
-    try:
-        query.option("checkpointLocation", str(tmp_path / "checkpoint")).start().awaitTermination(60)
-    finally:
-        health.detach(spark, listener)
+    own = stream.writeStream.foreachBatch(lambda rows, _: rows.count()).trigger(availableNow=True)
+    other = stream.writeStream.queryName("trade").foreachBatch(lambda rows, _: rows.count()).trigger(availableNow=True)
+    with health.noting(spark, ledger, "ingest"):
+        for name, query in (("own", own), ("other", other)):
+            query.option("checkpointLocation", str(tmp_path / name)).start().awaitTermination(60)
     rows = ledger.read("pipeline_health").to_pylist()
     assert [(row["job"], row["spark_batch"], row["rows_in"]) for row in rows] == [("ingest", 0, 3)]
     detail = json.loads(rows[0]["detail"])

@@ -60,6 +60,12 @@ CUTS: dict[str, tuple[Callable[[pd.DataFrame], list[pd.DataFrame]], int, int]] =
     "three commits, a file a batch, 7 buckets": (lambda ticks: shuffled(by_time(ticks, 3)), 1, 7),
     "twelve commits, two files a batch, 64 buckets": (lambda ticks: by_time(ticks, 12), 2, 64),
     "an instrument a file, a file a batch": (lambda ticks: [ticks[ticks["instrument"] == n] for n in NAMES], 1, 4),
+    "files of one instrument each, newest first, a file a batch": (
+        lambda ticks: [part[part["instrument"] == n] for n in NAMES for part in reversed(by_time(ticks, 2))],
+        1,
+        7,
+    ),
+    "every fifth row a file, a file a batch": (lambda ticks: [ticks[start::5] for start in range(5)], 1, 64),
     "commits that cut days": (lambda ticks: [ticks[:301], ticks[301:333], ticks[333:]], 1, 2),
 }
 
@@ -118,6 +124,51 @@ def test_a_state_that_was_lost_is_an_error_and_not_a_fresh_start(tmp_path):
     commit(settings.tables, market().tail(8).query("instrument != 'TIN'"))
     with pytest.raises(StoreError, match="state after batch 0"):
         run_once(settings)
+
+
+@pytest.fixture
+def traded(tmp_path: Path) -> Settings:
+    settings = two_days(tmp_path / "work", ("CARBON", "EURUSD", "IRON"))
+    run_once(settings)
+    return settings
+
+
+def test_a_checkpoint_that_was_deleted_beside_its_tables_trades_nothing_twice(traded):
+    before = contents(traded)
+    checkpoint = traded.checkpoint("trade")
+    kept = checkpoint.rename(checkpoint.with_name("kept"))
+    with pytest.raises(StoreError, match=r"is new, but table 'bars' .* checkpoint that was there before") as refusal:
+        run_once(traded)
+    assert "\n" not in str(refusal.value)
+    assert_same(contents(traded), before)
+    shutil.rmtree(checkpoint)
+    kept.rename(checkpoint)
+    run_once(traded)
+    assert_same(contents(traded), before)
+
+
+def test_after_its_tables_were_deleted_too_it_begins_anew(traded):
+    before = contents(traded)
+    shutil.rmtree(traded.checkpoint("trade"))
+    for name in WRITTEN:
+        shutil.rmtree(traded.tables / name, ignore_errors=True)
+    run_once(traded)
+    assert_same(contents(traded), before)
+
+
+def test_progress_that_spark_has_lost_is_an_error_and_not_a_row_of_skipped_batches(traded):
+    spark_part = traded.checkpoint("trade") / "spark"
+    for ended in ("is gone", "ends at batch 0"):
+        if ended == "is gone":
+            kept = spark_part.rename(spark_part.with_name("kept"))
+        else:
+            kept.rename(spark_part)
+            commit(traded.tables, market().tail(8).query("instrument != 'TIN'"))
+            run_once(traded)
+            for part in ("offsets", "commits"):
+                (spark_part / part / "1").unlink()
+        with pytest.raises(StoreError, match=f"Spark's progress .* {ended}"):
+            run_once(traded)
 
 
 def test_trading_needs_ticks(tmp_path):

@@ -154,11 +154,16 @@ def test_a_live_market(spark, tmp_path):
     times = ledger.read("portfolio").sort_by("bar_time")["bar_time"].to_pylist()
     assert len(set(times)) == len(times)
 
-    # It goes on from where it was stopped, halted as it is.
-    # The market's clock went on in the silence, so what comes has to be later than it.
-    commit(root, ticks(range(1000, 1004), NAMES, 200))
-    with beside(spark, lambda: wait_for("bars after the restart", lambda: watch.last_bar("Z") >= 1003)):
+    # It goes on from where it was stopped, halted as it is. All was silent meanwhile, so what comes is not late, an
+    # instrument a file though it may be.
+    for number, name in enumerate(NAMES):
+        commit(root, ticks(range(14, 18), (name,), 200 + 10 * number))
+    with beside(spark, lambda: wait_for("bars after the restart", lambda: watch.last_bar("Z") >= 17)):
         again = trade.run(settings, once=False)
     assert again["ticks"] == 50
+    assert again["late_for_bars"] == 0
+    health = ledger.read("pipeline_health").to_pylist()
+    assert {row["job"] for row in health} == {"trade"}
+    assert sum(row["rows_in"] for row in health) == 50
     rows = ledger.read("orders", where=pc.field("bar_time") > last.to_pydatetime()).to_pylist()
     assert {row["verdict"] for row in rows} <= {"deny"}

@@ -15,6 +15,7 @@ import pyarrow as pa
 from qts.bandit.registry import build_policy
 from qts.market import bars
 from qts.market.bar import FIELDS, BarPanel
+from qts.market.frontier import STRETCH
 from qts.pipeline.trade_batch import Outcome, TradeState, trade
 from qts.risk.limits import RiskLimits
 from qts.store.columns import to_arrow
@@ -157,8 +158,16 @@ def partials_of(ticks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else bars.no_partials().assign(source="", newest_ns=np.int64(0))
 
 
-def totals_of(ticks: pd.DataFrame) -> pd.DataFrame:
-    return ticks.groupby(["source", "instrument"], as_index=False).size().rename(columns={"size": "rows"})
+def totals_of(ticks: pd.DataFrame, reached: int) -> pd.DataFrame:
+    """What there is from a time on, as `qts.pipeline.backlog` counts it."""
+    stretch = ticks.loc[ticks["ns"] >= reached, "ns"] // STRETCH
+    return (
+        stretch.rename("stretch")
+        .to_frame()
+        .groupby("stretch", as_index=False)
+        .size()
+        .set_axis(["stretch", "rows"], axis=1)
+    )
 
 
 def declare(ledger: Ledger, names: Sequence[str]) -> None:
@@ -199,7 +208,7 @@ class Trading:
         declare(ledger, names)
         return cls(ledger, TradeState.empty(), **settings)
 
-    def plan(self, now_ns: int) -> dict[str, Any]:
+    def plan(self, now_ns: int, *, once: bool = False) -> dict[str, Any]:
         config = {
             "strategies": STRATEGIES,
             "policies": POLICIES,
@@ -217,9 +226,20 @@ class Trading:
         }
         tables = ("batches", "instruments", "controls", "forecasts", "indices")
         versions = {name: self.ledger.version(name) for name in tables}
-        return {"now": datetime.fromtimestamp(now_ns / SECOND, UTC).isoformat(), "config": config, "versions": versions}
+        now = datetime.fromtimestamp(now_ns / SECOND, UTC).isoformat()
+        return {"now": now, "config": config, "versions": versions, "once": once}
 
-    def batch(self, ticks: pd.DataFrame, totals: pd.DataFrame | None = None, now: int = START) -> Outcome:
-        outcome = trade(self.ledger, self.plan(now), self.state, partials_of(ticks), totals, in_process)
+    def batch(
+        self,
+        ticks: pd.DataFrame,
+        whole: pd.DataFrame | None = None,
+        now: int = START,
+        backlog: pd.DataFrame | None = None,
+    ) -> Outcome:
+        """A batch of a finite input, the whole of which is given, or of a live run that began with a backlog."""
+        known = whole if whole is not None else backlog
+        totals = None if known is None else totals_of(known, self.state.reached)
+        plan = self.plan(now, once=whole is not None)
+        outcome = trade(self.ledger, plan, self.state, partials_of(ticks), totals, in_process)
         self.state = TradeState.of_parts(outcome.state.to_parts())
         return outcome

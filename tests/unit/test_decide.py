@@ -36,9 +36,6 @@ from .desk_help import (
     rules_of,
 )
 
-pytestmark = pytest.mark.slow
-
-
 DESK, RULES = desk_of(), rules_of(NAMES)
 FEW = settings(max_examples=6)
 SEEDS = st.integers(0, 10_000)

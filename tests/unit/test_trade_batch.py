@@ -30,9 +30,6 @@ from .desk_help import (
     totals_of,
 )
 
-pytestmark = pytest.mark.slow
-
-
 THREE = NAMES[:3]
 
 
@@ -42,15 +39,15 @@ def ledger_of(outcomes: list[Outcome]) -> dict[str, list[str]]:
     return rows | {"bars": sorted(str(row) for outcome in outcomes for row in outcome.bars.to_dict("records"))}
 
 
-def replayed(root, batches: list[pd.DataFrame], totals: pd.DataFrame, **options: int) -> tuple[Trading, list[Outcome]]:
+def replayed(root, batches: list[pd.DataFrame], whole: pd.DataFrame, **options: int) -> tuple[Trading, list[Outcome]]:
     trading = Trading.at(root, **options)
-    return trading, [trading.batch(batch, totals, now=START + n * SECOND) for n, batch in enumerate(batches)]
+    return trading, [trading.batch(batch, whole, now=START + n * SECOND) for n, batch in enumerate(batches)]
 
 
 def assert_same_state(left: TradeState, right: TradeState) -> None:
     for name in ("partials", "open_bars"):
         pd.testing.assert_frame_equal(getattr(left, name), getattr(right, name), check_exact=True)
-    rows = ["source", "instrument", "rows", "newest_ns"]
+    rows = ["source", "instrument", "newest_ns"]
     pd.testing.assert_frame_equal(left.pairs[rows], right.pairs[rows])
     for name in ("reached", "closed_until", "simulated"):
         assert getattr(left, name) == getattr(right, name), name
@@ -63,7 +60,7 @@ def assert_same_state(left: TradeState, right: TradeState) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> tuple[Trading, dict[str, list[str]]]:
     ticks = market(1, 14)
-    trading, outcomes = replayed(tmp_path_factory.mktemp("whole"), [ticks], totals_of(ticks))
+    trading, outcomes = replayed(tmp_path_factory.mktemp("whole"), [ticks], ticks)
     return trading, ledger_of(outcomes)
 
 
@@ -77,7 +74,7 @@ def test_the_market_is_worth_comparing(whole):
 def test_the_ledger_is_the_same_however_ticks_are_cut(cuts, buckets, whole, tmp_path_factory):
     ticks = market(1, 14)
     pieces = [ticks.iloc[a:b] for a, b in pairwise([0, *sorted(cuts), len(ticks)])]
-    trading, outcomes = replayed(tmp_path_factory.mktemp("cut"), pieces, totals_of(ticks), buckets=buckets)
+    trading, outcomes = replayed(tmp_path_factory.mktemp("cut"), pieces, ticks, buckets=buckets)
     assert ledger_of(outcomes) == whole[1]
     assert_same_state(trading.state, whole[0].state)
     reached = [outcome.figures["reached"] for outcome in outcomes]
@@ -90,26 +87,73 @@ def test_the_ledger_is_the_same_however_ticks_are_cut(cuts, buckets, whole, tmp_
 def test_files_of_one_instrument_each_lose_nothing_and_decide_nothing_too_early(order, whole, tmp_path):
     ticks = market(1, 14)
     files = [ticks[ticks["instrument"] == THREE[number]] for number in order]
-    _, outcomes = replayed(tmp_path, files, totals_of(ticks))
-    assert [outcome.figures["bar_times"] for outcome in outcomes[:2]] == [0, 0]
+    _, outcomes = replayed(tmp_path, files, ticks)
+    for number, outcome in enumerate(outcomes[:2], start=1):
+        assert outcome.figures["reached"] <= pd.concat(files[number:])["ns"].min()
     assert ledger_of(outcomes) == whole[1]
 
 
-def test_partials_may_come_in_pieces_and_in_any_order(whole, tmp_path):
-    """A second's rows spread over two batches, and every batch shuffled."""
-    ticks = market(1, 14).sort_values(["instrument", "ns"])
-    halves = [ticks.iloc[::2], ticks.iloc[1::2]]
+@settings(max_examples=5)
+@given(seed=st.integers(0, 1000), files=st.integers(2, 6), buckets=st.sampled_from([1, 7, 64]))
+def test_rows_in_no_order_at_all_give_the_same_ledger(seed, files, buckets, whole, tmp_path_factory):
+    """Files that overlap, one a batch, and every batch shuffled: nothing of a finite input is late."""
+    ticks = market(1, 14)
+    random = np.random.default_rng(seed)
+    pieces = [
+        piece.sample(frac=1, random_state=seed) for _, piece in ticks.groupby(random.integers(0, files, len(ticks)))
+    ]
+    trading, outcomes = replayed(tmp_path_factory.mktemp("pieces"), pieces, ticks, buckets=buckets)
+    assert sum(outcome.figures["late_for_bars"] for outcome in outcomes) == 0
+    assert ledger_of(outcomes) == whole[1]
+    assert_same_state(trading.state, whole[0].state)
+
+
+def test_files_of_one_instrument_in_reverse_order_give_the_same_ledger(whole, tmp_path):
+    ticks = market(1, 14)
+    third = [ticks[(ticks["ns"] - START) // (5 * MINUTE) == part] for part in (2, 1, 0)]
+    files = [part[part["instrument"] == name] for name in THREE for part in third]
+    _, outcomes = replayed(tmp_path, files, ticks)
+    assert sum(outcome.figures["late_for_bars"] for outcome in outcomes) == 0
+    assert ledger_of(outcomes) == whole[1]
+
+
+def test_a_live_run_takes_the_backlog_that_it_begins_with_as_it_would_a_finite_input(whole, tmp_path):
+    ticks = market(1, 14)
+    cut = START + 10 * MINUTE
+    old, new = ticks[ticks["ns"] < cut], ticks[ticks["ns"] >= cut]
     trading = Trading.at(tmp_path)
-    shuffled = [half.sample(frac=1, random_state=7) for half in halves]
-    outcomes = [trading.batch(half, totals_of(ticks)) for half in shuffled[:1]]
-    # The frontier went with the newest row of the first half, which rows of the second half lie behind.
-    late = trading.batch(shuffled[1], totals_of(ticks))
-    assert late.figures["late_for_bars"] > 0
-    assert sum(o.figures["ticks"] for o in (*outcomes, late)) == len(ticks)
-    # With all of a pair's rows promised to lie within the allowance, none is late.
-    patient = Trading.at(tmp_path / "patient", allowance=20 * MINUTE)
-    outcomes = [patient.batch(half, totals_of(ticks)) for half in shuffled]
+    now = START + 3600 * SECOND
+    files = [old[old["instrument"] == name] for name in THREE]
+    outcomes = [trading.batch(part, backlog=old, now=now + n) for n, part in enumerate(files)]
+    assert [outcome.caught_up for outcome in outcomes] == [False, False, True]
+    assert trading.state.reached <= cut  # what is live now is not at its end
+    outcomes += live(trading, new, [cut + n * 37 * SECOND for n in range(1, 8)], lag=3600 * SECOND)
+    assert sum(outcome.figures["late_for_bars"] for outcome in outcomes) == 0
+    outcomes.append(trading.batch(ticks.iloc[:0], ticks))
     assert ledger_of(outcomes) == whole[1]
+
+
+def test_what_comes_after_an_outage_is_not_late(whole, tmp_path):
+    """All is silent for an hour: bars close by the clock, and the ticks of that hour still find theirs open."""
+    ticks = market(1, 14)
+    cut = START + 6 * MINUTE + 20 * SECOND
+    first, second = ticks[ticks["ns"] < cut], ticks[ticks["ns"] >= cut + 40 * SECOND]
+    trading = Trading.at(tmp_path)
+    outcomes = live(trading, first, [cut])
+    outcomes += [trading.batch(ticks.iloc[:0], now=cut + n * 10 * MINUTE) for n in range(1, 7)]
+    assert len(trading.state.open_bars) == 0
+    silence = ledger_of(outcomes)
+    minutes = first.groupby(["instrument", first["ns"] // MINUTE]).ngroups
+    assert sum("'1m'" in row for row in silence["bars"]) == minutes
+    back = cut + 3600 * SECOND
+    # Instrument by instrument, as ingest may land them.
+    files = [second[second["instrument"] == name] for name in THREE]
+    outcomes += [trading.batch(part, now=back + n * SECOND) for n, part in enumerate(files)]
+    outcomes.append(trading.batch(ticks.iloc[:0], ticks))
+    assert sum(outcome.figures["late_for_bars"] for outcome in outcomes) == 0
+    plain = Trading.at(tmp_path / "plain")
+    kept = pd.concat([first, second])
+    assert ledger_of(outcomes) == ledger_of([plain.batch(kept, kept)])
 
 
 def test_the_end_of_input_closes_everything(whole):
@@ -125,8 +169,8 @@ def test_the_end_of_input_closes_everything(whole):
 
 def test_an_end_without_rows_changes_nothing(whole, tmp_path):
     ticks = market(1, 14)
-    trading, _ = replayed(tmp_path, [ticks], totals_of(ticks))
-    again = trading.batch(ticks.iloc[:0], totals_of(ticks))
+    trading, _ = replayed(tmp_path, [ticks], ticks)
+    again = trading.batch(ticks.iloc[:0], ticks)
     assert (again.figures["bars"], again.figures["ticks"], again.record.tables()) == (0, 0, [])
     assert_same_state(trading.state, whole[0].state)
 
@@ -136,7 +180,7 @@ def test_later_input_goes_on_as_if_it_had_come_at_once(whole, tmp_path):
     cut = START + 6 * MINUTE
     first, second = ticks[ticks["ns"] < cut], ticks[ticks["ns"] >= cut]
     trading = Trading.at(tmp_path)
-    outcomes = [trading.batch(first, totals_of(first)), trading.batch(second, totals_of(ticks))]
+    outcomes = [trading.batch(first, first), trading.batch(second, ticks)]
     assert ledger_of(outcomes) == whole[1]
     assert_same_state(trading.state, whole[0].state)
 
@@ -147,7 +191,7 @@ def test_a_closed_bar_is_never_opened_again(tmp_path):
     cut = START + 3 * MINUTE + 30 * SECOND
     first, second = ticks[ticks["ns"] < cut], ticks[ticks["ns"] >= cut]
     trading = Trading.at(tmp_path)
-    outcomes = [trading.batch(first, totals_of(first)), trading.batch(second, totals_of(ticks))]
+    outcomes = [trading.batch(first, first), trading.batch(second, ticks)]
     rows = pd.concat([outcome.bars for outcome in outcomes])
     assert not rows.duplicated(["instrument", "interval", "bar_time"]).any()
     minutes = rows[rows["interval"] == "1m"]
@@ -162,7 +206,7 @@ def test_a_closed_bar_is_never_opened_again(tmp_path):
 def test_a_state_comes_back_from_its_bytes_bit_for_bit(cut, seed, tmp_path_factory):
     ticks = market(seed, 6)
     trading = Trading.at(tmp_path_factory.mktemp("state"))
-    state = trading.batch(ticks.iloc[:cut], totals_of(ticks)).state
+    state = trading.batch(ticks.iloc[:cut], ticks).state
     back = TradeState.of_parts(state.to_parts())
     assert back.to_parts() == state.to_parts()
     for name in ("partials", "open_bars", "pairs"):
@@ -192,7 +236,7 @@ def test_live_batches_give_the_ledger_of_the_replay(whole, tmp_path):
     trading = Trading.at(tmp_path)
     outcomes = live(trading, ticks, [START + n * 37 * SECOND for n in range(1, 24)])
     assert trading.state.open_bars["interval_ns"].max() == MINUTE  # the last minute waits for whoever may still come
-    outcomes.append(trading.batch(ticks.iloc[:0], totals_of(ticks)))
+    outcomes.append(trading.batch(ticks.iloc[:0], ticks))
     assert ledger_of(outcomes) == whole[1]
 
 
@@ -244,7 +288,7 @@ def test_a_control_acts_when_no_bar_closes(tmp_path):
     assert outcome.figures["bar_times"] == 0
     assert trading.batch(ticks.iloc[:0], now=now).record.tables() == []  # once
     rest = ticks[ticks["ns"] >= START + 13 * MINUTE]
-    last = trading.batch(rest, totals_of(ticks))
+    last = trading.batch(rest, ticks)
     fills = to_arrow("fills", last.record.columns("fills")).to_pandas()
     assert set(fills["order_id"]) >= set(orders["order_id"])
     assert trading.state.account is not None
@@ -258,13 +302,13 @@ def test_a_control_acts_when_no_bar_closes(tmp_path):
 def test_a_halt_stops_orders_and_a_replay_of_the_batch_does_not_see_a_later_one(tmp_path):
     ticks = market(1, 14)
     trading = Trading.at(tmp_path)
-    plan, state = trading.plan(START), trading.state
-    first = trading.batch(ticks, totals_of(ticks))
+    plan, state = trading.plan(START, once=True), trading.state
+    first = trading.batch(ticks, ticks)
     control(trading.ledger, "halt", 1)
-    trading.state, trading.plan = state, lambda now: plan  # type: ignore[method-assign]
-    assert ledger_of([trading.batch(ticks, totals_of(ticks))]) == ledger_of([first])
+    trading.state, trading.plan = state, lambda now, once: plan  # type: ignore[method-assign]
+    assert ledger_of([trading.batch(ticks, ticks)]) == ledger_of([first])
     halted = Trading(trading.ledger, state)
-    rows = halted.batch(ticks, totals_of(ticks)).record
+    rows = halted.batch(ticks, ticks).record
     assert "fills" not in rows.tables()
     if "orders" in rows.tables():
         assert set(rows.columns("orders")["verdict"]) == {"deny"}
@@ -279,7 +323,9 @@ def test_simulated_prints_are_told_from_the_first_bar_on_that_has_any(tmp_path):
     from qts.pipeline.trade_batch import trade
     from qts.trading.decide import in_process
 
-    outcome = trade(trading.ledger, trading.plan(START), trading.state, arrived, totals_of(ticks), in_process)
+    outcome = trade(
+        trading.ledger, trading.plan(START, once=True), trading.state, arrived, totals_of(ticks, 0), in_process
+    )
     rows = to_arrow("portfolio", outcome.record.columns("portfolio")).to_pandas()
     simulated = rows["bar_time"] > pd.Timestamp(cut, unit="ns", tz="UTC")
     assert (rows["provenance"] == np.where(simulated, "simulated_path", "real")).all()
@@ -289,7 +335,7 @@ def test_simulated_prints_are_told_from_the_first_bar_on_that_has_any(tmp_path):
 def test_an_instrument_that_nobody_declared_stops_the_batch(tmp_path):
     ticks = market(1, 5, ("AA", "QQ"))
     with pytest.raises(StoreError, match="QQ"):
-        Trading.at(tmp_path).batch(ticks, totals_of(ticks))
+        Trading.at(tmp_path).batch(ticks, ticks)
 
 
 def test_a_first_batch_without_rows_waits(tmp_path):

@@ -88,7 +88,7 @@ class BatchLog:
 
         `now` (ISO 8601, UTC) is added: the only clock reading that a batch may use.
         """
-        if self.ledger.transaction("batches", f"{self.checkpoint}/plan") >= batch:
+        if self.last_planned() >= batch:
             return self.stored_plan(batch)
         # Through JSON and back, so that the first run works with exactly what a replay would read.
         plan: Plan = json.loads(json.dumps({"now": datetime.now(UTC).isoformat(), **make()}))
@@ -118,6 +118,10 @@ class BatchLog:
         """What `done` was given for every batch of this checkpoint, in order."""
         rows = self._rows(pc.field("phase") == "done").sort_by("batch_id")
         return [json.loads(payload) for payload in rows["payload"].to_pylist()]
+
+    def last_planned(self) -> int:
+        """Number of the newest planned batch of this checkpoint, or -1."""
+        return self.ledger.transaction("batches", f"{self.checkpoint}/plan")
 
     def last_done(self) -> int:
         """Number of the newest done batch of this checkpoint, or -1."""

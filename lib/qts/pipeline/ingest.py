@@ -24,7 +24,9 @@ from qts.market.mapping import Mapping
 from qts.market.quality import Limits
 from qts.pipeline.batches import BatchLog, checkpoint_id, lock
 from qts.pipeline.expectations import Suite, warm_up
+from qts.pipeline.guards import refuse_lost_progress
 from qts.pipeline.landing import Lander
+from qts.pipeline.listener import noting
 from qts.pipeline.session import spark_session
 from qts.pipeline.sources import open_stream
 from qts.pipeline.streams import Guarded, readable, start_query
@@ -68,11 +70,13 @@ def run(
             held.enter_context(lock(_checkpoint(settings, source)))
         spark = spark_session(settings)
         feeds = [_open(spark, settings, source, suites[source.into], once=once) for source in sources]
-        _make_tables(spark, Ledger(settings.tables), {source.into for source in sources})
-        if once:
-            _one_after_another(feeds)
-        else:
-            _side_by_side(feeds)
+        ledger = Ledger(settings.tables)
+        _make_tables(spark, ledger, {source.into for source in sources})
+        with noting(spark, ledger, JOB):
+            if once:
+                _one_after_another(feeds)
+            else:
+                _side_by_side(feeds)
     return _summary(settings, feeds)
 
 
@@ -178,6 +182,7 @@ def _open(spark: SparkSession, settings: Settings, source: Source, suite: Suite,
     checkpoint = _checkpoint(settings, source)
     ledger = Ledger(settings.tables)
     log = BatchLog(ledger, JOB, checkpoint_id(checkpoint))
+    refuse_lost_progress(log, checkpoint / "spark")
     own = stream.mapping.instruments
     instruments = config.instruments if own == "any" else own
     lander = Lander(stream, source.into, ledger, log, limits_of(config), instruments, suite)

@@ -7,6 +7,8 @@ import logging
 import math
 import queue
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -26,9 +28,14 @@ from qts.store.ledger import Ledger
 
 _log = logging.getLogger(__name__)
 
+_CLOCK = "RateStream"
+
+#: Seconds for which rows are gathered: a live query has a batch a second, and a commit for each would only cost.
+_GATHERED = 2.0
+
 
 class HealthListener(StreamingQueryListener):
-    """Notes each batch of the queries of one job.
+    """Notes each batch of the queries of one job: those named `JOB` or `JOB-SOURCE`, and unnamed ones.
 
     Spark calls a listener from the thread that serves all of them, so nothing is written there: rows go to a queue and
     a thread of its own appends them. A table that cannot be written costs the figures, with a warning, never the query.
@@ -46,21 +53,23 @@ class HealthListener(StreamingQueryListener):
         self._running: set[str] = set()
         self._quiet = threading.Event()
         self._quiet.set()
+        self._ending = threading.Event()
         self._rows: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="qts-health", daemon=True)
         self._writer.start()
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802
         """Remembers that figures may come; Spark calls this before `start` returns."""
-        self._running.add(str(event.runId))
-        self._quiet.clear()
+        if self._is_own(event.name):
+            self._running.add(str(event.runId))
+            self._quiet.clear()
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
         """Queues the figures of a batch; Spark repeats the last ones while nothing comes in."""
         try:
             progress = event.progress
             run = str(progress.runId)
-            if self._seen.get(run, -1) < progress.batchId:
+            if self._is_own(progress.name) and self._seen.get(run, -1) < progress.batchId:
                 self._seen[run] = progress.batchId
                 self._rows.put(health_row(self._job, progress))
         except Exception:
@@ -92,12 +101,18 @@ class HealthListener(StreamingQueryListener):
         Args:
             timeout: longest wait, seconds.
         """
+        self._ending.set()
         self._rows.put(None)
         self._writer.join(timeout)
+
+    def _is_own(self, query: str | None) -> bool:
+        # Another job's queries may run in the same session, and its own listener notes them.
+        return query is None or query == self._job or query.startswith(f"{self._job}-")
 
     def _write(self) -> None:
         while (row := self._rows.get()) is not None:
             rows, ends = [row], False
+            self._ending.wait(_GATHERED)
             while not self._rows.empty() and not ends:  # one append for all that has come meanwhile
                 following = self._rows.get()
                 if following is None:
@@ -112,24 +127,24 @@ class HealthListener(StreamingQueryListener):
                 return
 
 
-def attach(spark: SparkSession, ledger: Ledger, job: str) -> HealthListener:
-    """Starts to note the batches of all queries of a session; give it to `detach` when they have ended."""
+@contextmanager
+def noting(spark: SparkSession, ledger: Ledger, job: str) -> Iterator[None]:
+    """Notes the batches of a job's queries while the block runs, which is until they have ended."""
     listener = HealthListener(ledger, job)
     spark.streams.addListener(listener)
-    return listener
-
-
-def detach(spark: SparkSession, listener: HealthListener) -> None:
-    """Stops, once its queries have ended, and writes what is left."""
-    listener.wait()
-    spark.streams.removeListener(listener)
-    listener.close()
+    try:
+        yield
+    finally:
+        listener.wait()
+        spark.streams.removeListener(listener)
+        listener.close()
 
 
 def health_row(job: str, progress: StreamingQueryProgress) -> dict[str, Any]:
     """One row of `pipeline_health`.
 
-    `detail` is JSON: the milliseconds of each phase of the batch, its sources with their offsets, and its state.
+    `rows_in` counts what came from the sources, without the ticks of the clock. `detail` is JSON: the milliseconds of
+    each phase of the batch, its sources with their offsets, and its state.
     """
     phases = {phase: int(milliseconds) for phase, milliseconds in progress.durationMs.items()}
     rate = float(progress.processedRowsPerSecond)
@@ -148,7 +163,9 @@ def health_row(job: str, progress: StreamingQueryProgress) -> dict[str, Any]:
         "run_id": str(progress.runId),
         "spark_batch": int(progress.batchId),
         "at": datetime.fromisoformat(progress.timestamp),
-        "rows_in": int(progress.numInputRows),
+        "rows_in": sum(
+            int(source.numInputRows) for source in progress.sources if not source.description.startswith(_CLOCK)
+        ),
         "rows_per_second": rate if math.isfinite(rate) else 0.0,
         "duration_ms": int(progress.batchDuration),
         "detail": json.dumps(detail, sort_keys=True),

@@ -16,9 +16,12 @@ from pyspark.sql import functions as F
 
 from qts.errors import MissingInput, StoreError
 from qts.logs import logger
+from qts.pipeline.backlog import Backlog
 from qts.pipeline.batches import BatchLog, checkpoint_id, lock
 from qts.pipeline.buckets import spark_runner
 from qts.pipeline.deskplan import configuration, side_versions, universe
+from qts.pipeline.guards import refuse_lost_progress, refuse_repetition
+from qts.pipeline.listener import noting
 from qts.pipeline.partials import slot_partials
 from qts.pipeline.session import spark_session
 from qts.pipeline.streams import Guarded, await_query, start_query
@@ -41,6 +44,7 @@ def run(settings: Settings, *, once: bool = False) -> dict[str, Any]:
     Raises:
         MissingInput: there are no ticks yet.
         CheckpointInUse: another process trades on this checkpoint.
+        StoreError: the checkpoint and the tables do not belong together.
     """
     ledger = Ledger(settings.tables)
     if not ledger.exists("ticks"):
@@ -53,12 +57,15 @@ def run(settings: Settings, *, once: bool = False) -> dict[str, Any]:
         # clock's rows is used, so those that the wrapper may lose or repeat are no matter.
         spark.conf.set("spark.sql.streaming.triggerAvailableNowWrapper.enabled", "true")
         log = BatchLog(ledger, JOB, checkpoint_id(checkpoint))
+        refuse_lost_progress(log, checkpoint / "spark")
+        refuse_repetition(log, checkpoint, _WRITES)
         for name in _WRITES:
             ledger.create(name)
         work = Guarded(TradeBatches(spark, ledger, log, config, once=once))
         writer = live_input(spark, ledger).writeStream.queryName(JOB)
         writer = writer.option("checkpointLocation", str(checkpoint / "spark"))
-        await_query(start_query(writer, work, once=once, trigger_ns=settings.trade.trigger), work)
+        with noting(spark, ledger, JOB):
+            await_query(start_query(writer, work, once=once, trigger_ns=settings.trade.trigger), work)
         return summary(ledger, log)
 
 
@@ -93,11 +100,11 @@ class TradeBatches:
         self.log = log
         self.config = config
         self.once = once
-        self._once_version: int | None = None
-        self.spark = spark
         self.runner = spark_runner(spark)
+        self._backlog = Backlog(spark, ledger)
+        self._backlog_version: int | None = None
+        self._caught_up = False
         self._state: tuple[int, TradeState] | None = None
-        self._totals: tuple[int, pd.DataFrame] | None = None
         self._logger = logger(job=JOB)
 
     def __call__(self, rows: DataFrame, batch: int) -> None:
@@ -109,12 +116,18 @@ class TradeBatches:
         arrived = timed(figures, "partials", lambda: slot_partials(ticks).toPandas())
         plan = timed(figures, "plan", lambda: self.log.plan(batch, lambda: self._plan(arrived)))
         before = timed(figures, "state", lambda: self.state_after(batch - 1))
-        totals = self._totals_at(plan["once_version"])
+        version = plan["backlog"]
+        totals = None if version is None else self._backlog.totals(version, before.reached)
         outcome = timed(figures, "decide", lambda: trade(self.ledger, plan, before, arrived, totals, self.runner))
         timed(figures, "write", lambda: self._write(batch, outcome))
         self._state = (batch, outcome.state)
+        # A batch that was planned before a crash knows an older backlog than this run has.
+        own = not self.once and version is not None and version == self._backlog_version
+        self._caught_up = self._caught_up or (own and outcome.caught_up)
         self.log.done(batch, {**outcome.figures, **figures})
         self._logger.info("batch", batch=batch, **outcome.figures, **figures)
+        if late := outcome.figures["late_for_bars"]:
+            self._logger.warning("ticks came after bars of theirs had closed; `qts bars` has them", ticks=late)
 
     def state_after(self, batch: int) -> TradeState:
         """The state after a batch, kept from the call before or read back from the table."""
@@ -132,20 +145,12 @@ class TradeBatches:
         versions = side_versions(self.ledger)
         # Before the plan is kept: it pins the table, and no replay would see what was added to it afterwards.
         refuse_unknown(arrived["instrument"], universe(self.ledger, versions).names)
-        if self.once and self._once_version is None:
-            # Read after Spark has fixed where this run ends, so that it is never taken for the end of all input early.
-            self._once_version = self.ledger.version("ticks")
-        return {"config": self.config, "versions": versions, "once_version": self._once_version}
-
-    def _totals_at(self, version: int | None) -> pd.DataFrame | None:
-        """All that a finite run has to consume: rows by source and instrument at the version when it started."""
-        if version is None:
-            return None
-        if self._totals is None or self._totals[0] != version:
-            ticks = self.spark.read.format("delta").option("versionAsOf", version).load(str(self.ledger.path("ticks")))
-            counts = ticks.groupBy("source", "instrument").agg(F.count(F.lit(1)).alias("rows"))
-            self._totals = (version, counts.toPandas())
-        return self._totals[1]
+        if self._backlog_version is None:
+            # Read after Spark has fixed where a finite run ends, so that it is never taken for the end of all input
+            # early. A live run, too, begins with what is there, in whatever order its files were landed.
+            self._backlog_version = self.ledger.version("ticks")
+        backlog = None if self._caught_up else self._backlog_version
+        return {"config": self.config, "versions": versions, "once": self.once, "backlog": backlog}
 
     def _write(self, batch: int, outcome: Outcome) -> None:
         # Each table is a Delta log of its own, so they are written side by side; the state and the done row come after.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -98,12 +98,17 @@ class TradeState:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a batch gives: the state after it, rows for the tables, and figures for its done row."""
+    """What a batch gives: the state after it, rows for the tables, figures for its done row.
+
+    Attributes:
+        caught_up: whether all that `totals` counts has come.
+    """
 
     state: TradeState
     bars: pd.DataFrame
     record: Recorder
     figures: dict[str, Any]
+    caught_up: bool
 
 
 def trade(
@@ -121,19 +126,44 @@ def trade(
         plan: see qts.pipeline.deskplan; with `now`.
         before: the state after the batch before.
         arrived: the batch's ticks as partials, with source and newest_ns.
-        totals: for a finite input (`--once`), what there is of each source and instrument; None when live.
+        totals: what the finite input, or the backlog that a live run began with, holds from `before.reached` on
+            (`frontier.replay_frontier`); None where there is none.
         run: who runs the buckets.
     """
     config = trade_config(plan["config"])
     now = int(datetime.fromisoformat(plan["now"]).timestamp() * 1_000_000) * 1000
-    pairs = frontier.advance(before.pairs, arrived, now)
-    if totals is None:
-        reached = frontier.live_frontier(pairs, now, config.allowance, config.idle_timeout)
-    else:
-        reached = frontier.replay_frontier(pairs, totals, config.allowance)
+    pairs = frontier.advance(before.pairs, arrived, now, config.idle_timeout)
+    # A slot that was folded takes no more rows: the sums of its bars have gone on in time order.
+    late = arrived["slot"].to_numpy("int64") < before.reached // bars.SECOND
+    waiting = bars.merge(_concat(before.partials, arrived.loc[~late, bars.PARTIAL_COLUMNS]))
+    to_come = frontier.END if totals is None else frontier.replay_frontier(waiting, totals)
+    live = not plan["once"]
+    reached = frontier.live_frontier(pairs, now, config.allowance, config.idle_timeout) if live else to_come
     # Slots are folded whole: the frontier counts from the second that it stands in.
-    reached = max(reached // bars.SECOND * bars.SECOND, before.reached)
-    return _close_and_decide(ledger, plan, config, before, arrived, pairs, reached, run)
+    reached = max(min(reached, to_come) // bars.SECOND * bars.SECOND, before.reached)
+    # Neither the end of input nor a silent market's clock says that nothing will come of the time before it.
+    runs_ahead = reached == _end() or (live and frontier.silent(pairs, now, config.idle_timeout))
+    state, rows, record = _close_and_decide(ledger, plan, config, before, waiting, reached, runs_ahead, run)
+    decided = rows.loc[rows["interval"].map(config.intervals) == config.decision, "bar_time"]
+    figures = {
+        "ticks": int(arrived["rows"].sum()),
+        "late_for_bars": _late(arrived, before),
+        "bars": len(rows),
+        "bar_times": int(decided.nunique()),
+        "reached": state.reached,
+    }
+    return Outcome(replace(state, pairs=pairs), rows, record, figures, caught_up=to_come == frontier.END)
+
+
+def _concat(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """Both, but for empty ones, whose columns' types would count."""
+    return pd.concat([part for part in (left, right) if len(part)] or [left], ignore_index=True)
+
+
+def _late(arrived: pd.DataFrame, before: TradeState) -> int:
+    """Ticks that came when a bar of theirs had closed."""
+    closed = max(before.reached, *before.closed_until.values(), 0)
+    return int(arrived.loc[arrived["slot"].to_numpy("int64") < closed // bars.SECOND, "rows"].sum())
 
 
 def _close_and_decide(
@@ -141,17 +171,14 @@ def _close_and_decide(
     plan: Plan,
     config: TradeConfig,
     before: TradeState,
-    arrived: pd.DataFrame,
-    pairs: pd.DataFrame,
+    waiting: pd.DataFrame,
     reached: int,
+    runs_ahead: bool,
     run: Runner,
-) -> Outcome:
+) -> tuple[TradeState, pd.DataFrame, Recorder]:
     versions = plan["versions"]
-    late = arrived["slot"].to_numpy("int64") < before.reached // bars.SECOND
-    waiting = [before.partials, arrived.loc[~late, bars.PARTIAL_COLUMNS]]
-    partials = bars.merge(pd.concat([part for part in waiting if len(part)] or waiting[:1], ignore_index=True))
-    final = partials["slot"].to_numpy("int64") < reached // bars.SECOND
-    slots = bars.slots(partials[final], quote_driven(ledger, versions))
+    final = waiting["slot"].to_numpy("int64") < reached // bars.SECOND
+    slots = bars.slots(waiting[final], quote_driven(ledger, versions))
     folded = bars.fold(before.open_bars, slots, tuple(config.intervals.values()), reached, before.closed_until)
     closed_until = dict(before.closed_until)
     for interval, last in folded.closed.groupby("interval_ns")["bar"].max().items():
@@ -166,27 +193,19 @@ def _close_and_decide(
         known = universe(ledger, versions)
         now_rules = rules(ledger, config, versions, known, _provenance(simulated))
         account, record = act_between_bars(config.desk, account, now_rules)
-    # After the end of input the frontier is where the data ended, not where time does: more may come another day.
-    last_slot = int(slots["slot"].max()) + 1 if len(slots) else 0
-    reached = max(before.reached, last_slot * bars.SECOND) if reached == _end() else reached
+    if runs_ahead:  # then the frontier stays where the data ended: more may come, after an outage or another day
+        reached = max(before.reached, (int(slots["slot"].max()) + 1) * bars.SECOND if len(slots) else 0)
     state = TradeState(
-        partials[~final].reset_index(drop=True),
+        waiting[~final].reset_index(drop=True),
         folded.still_open,
-        pairs,
+        before.pairs,
         reached,
         closed_until,
         simulated,
         versions["controls"],
         account,
     )
-    figures = {
-        "ticks": int(arrived["rows"].sum()),
-        "late_for_bars": int(arrived["rows"].to_numpy("int64")[late].sum()),
-        "bars": len(rows),
-        "bar_times": int(decided["bar_time"].nunique()),
-        "reached": reached,
-    }
-    return Outcome(state, rows, record, figures)
+    return state, rows, record
 
 
 def _end() -> int:
