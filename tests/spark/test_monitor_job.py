@@ -184,7 +184,7 @@ def test_a_table_that_cannot_be_written_does_not_reach_the_query(
 
     class Event:
         class progress:  # noqa: N801
-            runId, batchId = "r", 0  # noqa: N815
+            name, runId, batchId = "ingest", "r", 0  # noqa: N815
 
     listener.onQueryProgress(Event())  # type: ignore[arg-type]
     listener.onQueryProgress(object())  # type: ignore[arg-type]
