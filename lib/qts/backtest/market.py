@@ -1,0 +1,252 @@
+"""Bars of a file as a panel to trade on: put in order, checked, with notes on all that a reader should know."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from qts.backtest.calendar import ends_of, periods_per_year
+from qts.errors import DataError, UnknownColumn
+from qts.market.bar import FIELDS, Array, BarPanel, IntArray
+
+#: What the columns of a file may be called; the first name is ours.
+_TIME = ("timestamp", "date", "datetime", "time", "bar_time", "ts", "unnamed: 0", "index")
+_INSTRUMENT = ("instrument", "symbol", "ticker")
+#: Columns with one of these beginnings are what strategies call extras.
+_EXTRAS = ("forecast.", "index.", "regime.", "sentiment.", "headlines.")
+_PRICES = ("open", "high", "low", "close", "vwap")
+
+#: Share of opens that equal the close before, above which opens are no prices that one could have traded at.
+STALE_OPENS = 0.2
+
+
+@dataclass(frozen=True)
+class Market:
+    """History to trade on.
+
+    Attributes:
+        panel: the bars; where opens are unknown or stale they are NaN, and orders are filled at the close instead.
+        periods_per_year: bars a year, by the bars' real frequency and calendar.
+        notes: what a reader of results has to know, a sentence each.
+        fingerprint: of instruments, times and prices.
+    """
+
+    panel: BarPanel
+    periods_per_year: float
+    notes: tuple[str, ...]
+    fingerprint: str
+
+    def only(self, instruments: Sequence[str]) -> Market:
+        """The same history of some instruments.
+
+        Raises:
+            DataError: one of them is not there.
+        """
+        place = {name: column for column, name in enumerate(self.panel.instruments)}
+        unknown = [name for name in instruments if name not in place]
+        if unknown:
+            raise DataError(f"There are no bars of {unknown[0]!r}; there are {', '.join(self.panel.instruments[:20])}.")
+        chosen = sorted(set(instruments))
+        columns = [place[name] for name in chosen]
+        panel = BarPanel(
+            tuple(chosen),
+            self.panel.times,
+            {name: values[:, columns] for name, values in self.panel.values.items()},
+            {name: values[:, columns] for name, values in self.panel.extra.items()},
+        )
+        return replace(self, panel=panel)
+
+
+def market_of(table: pd.DataFrame, name: str) -> Market:
+    """Bars as a file has them.
+
+    Long: a row an instrument and time, with columns instrument, timestamp, close, and as far as known open, high, low,
+    volume and further ones of a bar (spread, vwap, ...). Wide: a time column, and one column of closes a ticker. A file
+    without an instrument column but with a close is one instrument's.
+
+    Rows are put in order; of rows with the same time and instrument the last one counts; prices that are not positive
+    numbers count as missing. All of that is noted.
+
+    Args:
+        name: of the instrument, where the file has only one.
+
+    Raises:
+        DataError: nothing that can be traded on is left, or a column holds no numbers or times.
+    """
+    lower = {str(column).strip().lower(): column for column in table.columns}
+    time = _first(lower, _TIME)
+    if time is None:
+        if not isinstance(table.index, pd.DatetimeIndex):
+            raise UnknownColumn(
+                f"The bars have no time column; expected one of {', '.join(_TIME[:5])}, got {list(lower)[:10]}."
+            )
+        table = table.rename_axis("timestamp").reset_index()
+        lower, time = {str(column).strip().lower(): column for column in table.columns}, "timestamp"
+    notes: list[str] = []
+    ends = ends_of(table[time])
+    instrument = _first(lower, _INSTRUMENT)
+    if instrument is not None or "close" in lower:
+        if "close" not in lower:
+            raise UnknownColumn(
+                f"Bars in long form need a close; the columns are {', '.join(map(str, table.columns))}."
+            )
+        names = table[instrument].astype(str) if instrument is not None else pd.Series(name, index=table.index)
+        fields = {key: table[column] for key, column in lower.items() if key in FIELDS or key.startswith(_EXTRAS)}
+        raw = _long(ends, names, fields, notes)
+    else:
+        raw = _wide(ends, table.drop(columns=time), notes)
+    return _finished(raw, notes)
+
+
+@dataclass(frozen=True)
+class _Raw:
+    names: tuple[str, ...]
+    times: IntArray
+    columns: Mapping[str, Array]
+
+
+def _first(lower: Mapping[str, object], names: Sequence[str]) -> str | None:
+    return next((str(lower[name]) for name in names if name in lower), None)
+
+
+def _numbers(values: pd.Series, name: str) -> Array:
+    numbers = pd.to_numeric(values, errors="coerce")
+    bad = numbers.isna() & values.notna()
+    if bad.any():
+        row = int(np.flatnonzero(bad.to_numpy())[0])
+        raise DataError(
+            f"Column {name} has {values.iloc[row]!r} in row {row + 1}; expected numbers. Remove or correct it."
+        )
+    return np.asarray(numbers.to_numpy(np.float64))
+
+
+def _long(ends: IntArray, names: pd.Series, fields: Mapping[str, pd.Series], notes: list[str]) -> _Raw:
+    frame = pd.DataFrame({key: _numbers(values, key) for key, values in fields.items()})
+    frame["end"], frame["name"] = ends, names.to_numpy(object)
+    if not (
+        frame["end"].is_monotonic_increasing or frame.sort_values("name", kind="stable")["end"].is_monotonic_increasing
+    ):
+        frame = frame.sort_values("end", kind="stable")
+    twice = frame.duplicated(["end", "name"], keep="last")
+    if twice.any():
+        notes.append(f"{int(twice.sum()):,} rows repeat an instrument and time; the last of them counts.")
+        frame = frame[~twice]
+    index, labels = np.unique(frame["end"].to_numpy(np.int64)), sorted(set(frame["name"]))
+    place = np.searchsorted(index, frame["end"].to_numpy(np.int64)), pd.Index(labels).get_indexer(frame["name"])
+    columns = {}
+    for key in fields:
+        grid = np.full((len(index), len(labels)), np.nan)
+        grid[place] = frame[key].to_numpy(np.float64)
+        columns[key] = grid
+    return _Raw(tuple(labels), index, columns)
+
+
+def _wide(ends: IntArray, closes: pd.DataFrame, notes: list[str]) -> _Raw:
+    if closes.shape[1] == 0:
+        raise DataError("The file has a time column and no other; expected one column of closes a ticker.")
+    grid = np.column_stack([_numbers(closes[column], str(column)) for column in closes.columns])
+    labels = [str(column) for column in closes.columns]
+    order = np.argsort(ends, kind="stable")
+    last = np.append(np.diff(ends[order]) != 0, True)
+    if not last.all():
+        notes.append(f"{int((~last).sum()):,} rows repeat a time; the last of them counts.")
+    rows, columns = order[last], np.argsort(np.array(labels, dtype=object), kind="stable")
+    return _Raw(tuple(labels[column] for column in columns), ends[rows], {"close": grid[rows][:, columns]})
+
+
+def _finished(raw: _Raw, notes: list[str]) -> Market:
+    columns = dict(raw.columns)
+    bad = sum(int((np.isfinite(columns[key]) & (columns[key] <= 0)).sum()) for key in _PRICES if key in columns)
+    if bad:
+        notes.append(f"{bad:,} prices are zero or negative; they count as missing.")
+    for key in _PRICES:
+        if key in columns:
+            columns[key] = np.where(columns[key] > 0, columns[key], np.nan)
+    close = columns["close"]
+    here = np.isfinite(close)
+    empty = [name for name, column in zip(raw.names, here.T, strict=True) if not column.any()]
+    if empty:
+        notes.append(f"{len(empty)} instruments have no price at all and are left out: {', '.join(empty[:5])}.")
+    keep_rows, keep = here.any(axis=1), here.any(axis=0)
+    columns = {key: values[keep_rows][:, keep] for key, values in columns.items()}
+    names = tuple(name for name, kept in zip(raw.names, keep, strict=True) if kept)
+    times = raw.times[keep_rows]
+    if len(times) < 3:
+        raise DataError(f"{len(times)} bar times with prices are left; at least 3 are needed to trade and to measure.")
+    values = {field: columns.get(field, np.full(columns["close"].shape, np.nan)) for field in FIELDS}
+    values["open"], stale = _tradable_opens(values["open"], values["close"], names)
+    values["volume"] = _known_volume(values["volume"])
+    notes += [*stale, *_gaps(values["close"], values["volume"], names)]
+    digest = hashlib.blake2b(repr(names).encode() + times.tobytes() + values["close"].tobytes(), digest_size=8)
+    extra = {key: grid for key, grid in columns.items() if key not in FIELDS}
+    return Market(BarPanel(names, times, values, extra), periods_per_year(times), tuple(notes), digest.hexdigest())
+
+
+def _tradable_opens(opened: Array, close: Array, names: Sequence[str]) -> tuple[Array, list[str]]:
+    """Opens without those of instruments whose opens are mostly copies of the close before."""
+    before = np.full_like(close, np.nan)
+    last = np.full(close.shape[1], np.nan)
+    for row in range(len(close)):
+        before[row] = last
+        last = np.where(np.isfinite(close[row]), close[row], last)
+    both = np.isfinite(opened) & np.isfinite(before)
+    pairs = both.sum(axis=0)
+    share = (both & (np.abs(opened - before) <= 1e-9 * before)).sum(axis=0) / np.maximum(pairs, 1)
+    stale = share > STALE_OPENS
+    notes = []
+    if stale.any():
+        worst = int(share.argmax())
+        notes.append(
+            f"Opens of {int(stale.sum())} instruments are stale ({names[worst]}: {share[worst]:.0%} equal the close before): "
+            "a fill there would be at the price that was decided on. They are filled at the next close, and strategies that "
+            "need an open sit out."
+        )
+    if not both.any():
+        notes.append(
+            "There are no opens: orders are filled at the next close, and strategies that need an open sit out."
+        )
+    return np.where(stale, np.nan, opened), notes
+
+
+def _known_volume(volume: Array) -> Array:
+    """Volumes, NaN for instruments whose volumes are mostly 0: they are not known."""
+    positive = (volume > 0).sum(axis=0)
+    return np.where(positive > (volume == 0).sum(axis=0), volume, np.nan)
+
+
+def _gaps(close: Array, volume: Array, names: Sequence[str]) -> list[str]:
+    here: npt.NDArray[np.bool_] = np.isfinite(close)
+    count = len(close)
+    first, last = here.argmax(axis=0), count - 1 - here[::-1].argmax(axis=0)
+    inside = np.array(
+        [int((~here[a : b + 1, column]).sum()) for column, (a, b) in enumerate(zip(first, last, strict=True))]
+    )
+    notes = []
+    if inside.any():
+        notes.append(
+            f"{int(inside.sum()):,} bars are missing between an instrument's first and last; positions wait for the next."
+        )
+    late, gone = np.flatnonzero(first > 0), np.flatnonzero(last < count - 1)
+    if late.size:
+        notes.append(
+            f"{late.size} instruments begin later than the first bar: {', '.join(names[i] for i in late[:5])}."
+        )
+    if gone.size:
+        notes.append(
+            f"{gone.size} instruments end before the last bar (delisted?): {', '.join(names[i] for i in gone[:5])}. What is "
+            "held then stays at its last price, for what holders were paid is not in the file."
+        )
+    quiet = int((volume == 0).sum())
+    if quiet:
+        notes.append(f"{quiet:,} bars have no volume: nothing is filled in them.")
+    if not gone.size and len(names) > 1:
+        notes.append(
+            "All instruments are there at the end. If they were chosen because they are, they are survivors, and holding "
+            "any of them looks better than it was: compare with buy-and-hold of the same, not with zero."
+        )
+    return notes
