@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from qts import __version__
-from qts.commands import bandit, control, demo, inspect, jobs, regime
+from qts.commands import backtest, bandit, control, demo, inspect, jobs, regime
 from qts.commands.common import guard, load, report
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ demo.register(app)
 jobs.register(app)
 inspect.register(app)
 regime.register(app)
+backtest.register(app)
 app.add_typer(control.app, name="control")
 app.add_typer(bandit.app, name="bandit")
 

@@ -259,6 +259,24 @@ class Mlflow(Section):
     experiment: str = "qts"
 
 
+class Backtest(Section):
+    """What jobs/backtest.py runs; the options of `qts backtest` win over it."""
+
+    bars: Path | None = None
+    strategies: str = "all"
+    policy: str | None = None
+    walk_forward: bool = False
+    anchored: bool = False
+    scenarios: tuple[str, ...] = ()
+    grid: dict[str, dict[str, list[Any]]] = Field(default_factory=dict)
+    cash: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1_000_000.0
+    lot_size: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
+    borrow: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    limits: bool = False
+    spark: bool = False
+    workers: Annotated[int, Field(ge=1)] | None = None
+
+
 class Monitor(Section):
     """Batch figures and forecast scores."""
 

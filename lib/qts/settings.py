@@ -22,6 +22,7 @@ from pydantic_settings.sources import DotEnvSettingsSource, EnvSettingsSource
 from qts.conf import conf_chain, conf_file, merge
 from qts.errors import ConfigError, did_you_mean
 from qts.sections import (
+    Backtest,
     Bars,
     FilesSource,
     Forecast,
@@ -41,6 +42,7 @@ from qts.sections import (
 )
 
 __all__ = [
+    "Backtest",
     "Bars",
     "FilesSource",
     "Forecast",
@@ -81,6 +83,7 @@ class Settings(BaseSettings):
     strategies: Path = Field(default_factory=lambda: conf_file("strategies.yml"))
     mlflow: Mlflow = Mlflow()
     monitor: Monitor = Monitor()
+    backtest: Backtest = Field(default_factory=Backtest)
     log: Log = Log()
 
     @model_validator(mode="before")
@@ -133,6 +136,7 @@ _CONF_PATHS = (
     ("risk",),
     ("strategies",),
     ("ingest", "expectations"),
+    ("backtest", "bars"),
     ("sources", "*", "mapping"),
     ("sources", "*", "path"),
 )

@@ -28,6 +28,9 @@ from qts.trading.universe import Universe
 
 _YEAR = 365.25 * 86_400_000_000_000
 
+#: Name, kind, scenario, trials and identity of an experiment.
+About = tuple[str, str, str, int, str]
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -151,11 +154,11 @@ def run(experiment: Experiment, market: Market, terms: Terms) -> Outcome:
     except Exception as error:
         nothing = np.empty(0)
         reason = f"{type(error).__name__}: {error}"
-        empty = (np.empty(0, dtype=np.int64), *[nothing] * 4)
-        return Outcome(*about, *empty, Trades.none(), 0, 0, nothing, error=reason)
+        none = np.empty(0, dtype=np.int64)
+        return Outcome(*about, none, nothing, nothing, nothing, nothing, Trades.none(), 0, 0, nothing, error=reason)
 
 
-def _run(experiment: Experiment, market: Market, terms: Terms, about: tuple[Any, ...]) -> Outcome:
+def _run(experiment: Experiment, market: Market, terms: Terms, about: About) -> Outcome:
     if experiment.instruments:
         market = market.only(experiment.instruments)
     panel, risk = apply(experiment.scenario, market.panel, terms.risk)
@@ -168,7 +171,7 @@ def _run(experiment: Experiment, market: Market, terms: Terms, about: tuple[Any,
     rules = Rules(universe, risk.arrays(universe.names), controls.none(len(universe)), settle)
     account = open_account(desk, universe, terms.cash)
     if first:
-        # Before the window all is as in it, but that the account is halted: what is warm at its start is warm live, too.
+        # Before the window all is as in it, but that the account is halted: what would be warm live is warm here.
         halted = controls.Controls(
             "halted", np.full(len(universe), controls.HALTED, dtype=np.int8), rules.controls.flattened
         )
@@ -264,9 +267,7 @@ class Checked:
         return after, signal
 
 
-def _outcome(
-    experiment: Experiment, panel: BarPanel, terms: Terms, record: Recorder, about: tuple[Any, ...]
-) -> Outcome:
+def _outcome(experiment: Experiment, panel: BarPanel, terms: Terms, record: Recorder, about: About) -> Outcome:
     account = record.columns("portfolio")
     equity, gross, net = account["equity"], account["gross"], account["net"]
     if (bad := np.flatnonzero(~(equity > 0))).size:
@@ -274,9 +275,7 @@ def _outcome(
             f"The account was ruined at {np.datetime64(int(panel.times[bad[0]]), 'ns')}: equity {equity[bad[0]]:,.2f}."
         )
     before = np.concatenate([[terms.cash], equity[:-1]])
-    shorts = np.concatenate([[0.0], ((gross - net) / 2)[:-1]])
-    years = np.diff(panel.times, prepend=panel.times[0]) / _YEAR
-    returns = equity / before - 1.0 - terms.borrow * years * shorts / before
+    returns = equity / before - 1.0 - short_cost(panel.times, (gross - net) / 2, before, terms.borrow)
     fills = record.columns("fills") if "fills" in record.tables() else {}
     turnover, share = np.zeros(len(panel)), np.empty(0)
     trades = Trades.none()
@@ -289,10 +288,10 @@ def _outcome(
         share = np.abs(fills["quantity"]) / np.where(volume > 0, volume, np.nan)
         last = _last_prices(panel)
         trades = round_trips(column, row, fills["quantity"], fills["price"], fills["fee"], last, len(panel) - 1, before)
-    notes = (experiment.note,) if experiment.note else ()
+    notes: tuple[str, ...] = (experiment.note,) if experiment.note else ()
     if not fills and gross.max(initial=0.0) == 0:
         notes += (
-            f"never held a position; its warm-up may be longer than the {len(panel):,} bars, or an input be missing",
+            f"Never held a position: its warm-up may be longer than the {len(panel):,} bars, or an input be missing.",
         )
     orders = len(record.columns("orders")["order_id"]) if "orders" in record.tables() else 0
     return Outcome(
@@ -308,6 +307,20 @@ def _outcome(
         share,
         notes,
     )
+
+
+def short_cost(times: IntArray, shorts: Array, equity: Array, rate: float) -> Array:
+    """What borrowing costs, as a share of equity, for the time from each bar to the next, shape (T, ...).
+
+    Args:
+        times: bar ends, ns, shape (T,).
+        shorts: value of short positions after each bar, shape (T, ...).
+        equity: before each bar, shape (T, ...).
+        rate: a year.
+    """
+    years = np.diff(times, prepend=times[:1]) / _YEAR
+    held = np.concatenate([np.zeros_like(shorts[:1]), shorts[:-1]])
+    return np.asarray(rate * years.reshape(-1, *[1] * (shorts.ndim - 1)) * held / equity)
 
 
 def _last_prices(panel: BarPanel) -> Array:

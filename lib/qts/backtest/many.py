@@ -6,8 +6,9 @@ matrices, which is several times as fast and so lets their size and power be che
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -124,10 +125,14 @@ def confidence_set(
     losses = -np.column_stack([returns[name] for name in names])
     test = MCS(losses, size=level, reps=resamples, block_size=block_of(len(losses)), method="max", seed=seed)
     test.compute()
-    included = {names[int(place)] for place in test.included}
+    included = {names[place] for place in _places(test.included)}
     return tuple(name for name in returns if twin[name] in included)
+
+
+def _places(included: Iterable[Any]) -> list[int]:
+    return [int(place) for place in included]
 
 
 def block_of(bars: int) -> int:
     """Mean block length of the bootstrap: T^(1/3)."""
-    return max(1, round(bars ** (1 / 3)))
+    return max(1, round(float(bars ** (1 / 3))))

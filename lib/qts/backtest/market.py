@@ -168,13 +168,13 @@ def _finished(raw: _Raw, notes: list[str]) -> Market:
         if key in columns:
             columns[key] = np.where(columns[key] > 0, columns[key], np.nan)
     close = columns["close"]
-    here = np.isfinite(close)
-    empty = [name for name, column in zip(raw.names, here.T, strict=True) if not column.any()]
+    here: npt.NDArray[np.bool_] = np.isfinite(close)
+    empty = [raw.names[column] for column in np.flatnonzero(~here.any(axis=0))]
     if empty:
         notes.append(f"{len(empty)} instruments have no price at all and are left out: {', '.join(empty[:5])}.")
     keep_rows, keep = here.any(axis=1), here.any(axis=0)
     columns = {key: values[keep_rows][:, keep] for key, values in columns.items()}
-    names = tuple(name for name, kept in zip(raw.names, keep, strict=True) if kept)
+    names = tuple(raw.names[column] for column in np.flatnonzero(keep))
     times = raw.times[keep_rows]
     if len(times) < 3:
         raise DataError(f"{len(times)} bar times with prices are left; at least 3 are needed to trade and to measure.")
@@ -202,9 +202,9 @@ def _tradable_opens(opened: Array, close: Array, names: Sequence[str]) -> tuple[
     if stale.any():
         worst = int(share.argmax())
         notes.append(
-            f"Opens of {int(stale.sum())} instruments are stale ({names[worst]}: {share[worst]:.0%} equal the close before): "
-            "a fill there would be at the price that was decided on. They are filled at the next close, and strategies that "
-            "need an open sit out."
+            f"Opens of {int(stale.sum())} instruments are stale ({names[worst]}: {share[worst]:.0%} equal the close "
+            "before): a fill there would be at the price that was decided on. They are filled at the next close, and "
+            "strategies that need an open sit out."
         )
     if not both.any():
         notes.append(
@@ -229,7 +229,7 @@ def _gaps(close: Array, volume: Array, names: Sequence[str]) -> list[str]:
     notes = []
     if inside.any():
         notes.append(
-            f"{int(inside.sum()):,} bars are missing between an instrument's first and last; positions wait for the next."
+            f"{int(inside.sum()):,} bars are missing between an instrument's first and last: positions wait meanwhile."
         )
     late, gone = np.flatnonzero(first > 0), np.flatnonzero(last < count - 1)
     if late.size:
@@ -238,15 +238,15 @@ def _gaps(close: Array, volume: Array, names: Sequence[str]) -> list[str]:
         )
     if gone.size:
         notes.append(
-            f"{gone.size} instruments end before the last bar (delisted?): {', '.join(names[i] for i in gone[:5])}. What is "
-            "held then stays at its last price, for what holders were paid is not in the file."
+            f"{gone.size} instruments end before the last bar (delisted?): {', '.join(names[i] for i in gone[:5])}. "
+            "What is held then stays at its last price, for what holders were paid is not in the file."
         )
     quiet = int((volume == 0).sum())
     if quiet:
         notes.append(f"{quiet:,} bars have no volume: nothing is filled in them.")
     if not gone.size and len(names) > 1:
         notes.append(
-            "All instruments are there at the end. If they were chosen because they are, they are survivors, and holding "
-            "any of them looks better than it was: compare with buy-and-hold of the same, not with zero."
+            "All instruments are there at the end. If they were chosen because they are, they are survivors, and "
+            "holding any of them looks better than it was: compare with buy-and-hold of the same, not with zero."
         )
     return notes

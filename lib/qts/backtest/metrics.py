@@ -36,7 +36,7 @@ def of_returns(returns: Array, periods: float) -> Metrics:
         periods: bars a year.
     """
     count = len(returns)
-    equity = np.cumprod(1.0 + returns)
+    equity: Array = np.cumprod(1.0 + returns).astype(np.float64)
     total = float(equity[-1] - 1.0) if count else 0.0
     mean, sd = (float(returns.mean()), float(returns.std(ddof=1))) if count > 1 else (_NAN, _NAN)
     annual = (1.0 + total) ** (periods / count) - 1.0 if count and total > -1.0 else _NAN

@@ -185,8 +185,8 @@ def overfitting_probability(returns: Array, blocks: int = 16) -> float:
     count, variants = returns.shape
     if variants < 2 or blocks % 2 or count < 2 * blocks:
         raise DataError(
-            f"PBO needs 2 variants, an even number of blocks and 2 bars a block; got {variants} variants, {blocks} blocks, "
-            f"{count} bars."
+            f"PBO needs 2 variants, an even number of blocks and 2 bars a block; got {variants} variants, "
+            f"{blocks} blocks and {count} bars."
         )
     edges = np.linspace(0, count, blocks + 1).astype(int)
     pieces = [returns[a:b] for a, b in itertools.pairwise(edges)]

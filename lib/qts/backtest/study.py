@@ -165,15 +165,16 @@ def verdict(study: Study) -> str:
         return "No experiment finished: see their errors."
     versus = study.contests["buy_and_hold"]
     names = {outcome.identity: outcome.name for outcome in study.outcomes}
-    if not versus.spa_p == versus.spa_p:
+    if math.isnan(versus.spa_p):
         return "History is too short for a test of many strategies."
+    tested = f"(SPA p = {versus.spa_p:.3f}, {study.trials:,} trials)"
     if versus.better:
         shown = ", ".join(names[each] for each in versus.better[:5])
         return (
-            f"With all {len(names)} considered, {shown} had a higher mean return than buy-and-hold of the same instruments "
-            f"at the {versus.level:.0%} level (SPA p = {versus.spa_p:.3f}, {study.trials:,} trials). That is history, not a promise."
+            f"With all {len(names)} considered, {shown} had a higher mean return than buy-and-hold of the same "
+            f"instruments at the {versus.level:.0%} level {tested}. That is history, not a promise."
         )
     return (
-        f"None of {len(names)} is better than buy-and-hold of the same instruments at the {versus.level:.0%} level with all "
-        f"considered (SPA p = {versus.spa_p:.3f}, {study.trials:,} trials)."
+        f"None of {len(names)} is better than buy-and-hold of the same instruments at the {versus.level:.0%} level "
+        f"with all considered {tested}."
     )

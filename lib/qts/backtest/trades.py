@@ -43,7 +43,7 @@ def round_trips(
     last_bar: int,
     equity: Array,
 ) -> Trades:
-    """Cuts fills into round trips. A fill that turns a position over ends one and begins the next, the fee in proportion.
+    """Cuts fills into round trips. A fill that turns a position over ends one and begins the next, sharing the fee.
 
     Args:
         instrument, bar, quantity, price, fee: of `F` fills in time order, quantity signed, shape (F,).

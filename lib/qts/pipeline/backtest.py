@@ -1,0 +1,270 @@
+"""Backtests: strategies and policies over history, side by side, judged together and written down."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from qts.backtest import scenario
+from qts.backtest.experiment import Experiment, Outcome, Terms
+from qts.backtest.experiment import run as run_one
+from qts.backtest.market import Market
+from qts.backtest.report import html
+from qts.backtest.runner import Runner, processes
+from qts.backtest.study import Study, study, verdict
+from qts.backtest.walkforward import Fold, Plan, default_plan, folds, walk_forward
+from qts.bandit.base import Policy
+from qts.bandit.registry import BUILTIN as POLICIES
+from qts.bandit.registry import build_policy
+from qts.errors import ConfigError, DataError, did_you_mean
+from qts.mlops.tracking import Tracking
+from qts.pipeline import experiments as kept
+from qts.pipeline.deskplan import configuration
+from qts.risk.limits import RiskLimits
+from qts.settings import Settings
+from qts.store.ledger import Ledger
+from qts.strategy import registry
+from qts.strategy.base import Strategy
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+Summary = dict[str, Any]
+
+
+def execute(settings: Settings, market: Market) -> Summary:
+    """Runs all experiments, judges them, and keeps them in the `experiments` table, in MLflow and as a report.
+
+    Raises:
+        ConfigError: a strategy, policy or scenario that does not exist.
+        DataError: no experiment can be run on these bars at all.
+    """
+    terms = terms_of(settings)
+    base = experiments_of(settings)
+    plan, cut = _plan(settings, market)
+    searched = base if plan is None else [_searched(each, market, terms, plan, settings) for each in base]
+    pieces = {"history": (market, searched)} | {
+        name: _scenario(name, market, base, terms) for name in settings.backtest.scenarios
+    }
+    everything = [experiment for _, chosen in pieces.values() for experiment in chosen]
+    outcomes = iter(_runner(settings)(everything, market, terms))
+    ledger = Ledger(settings.tables)
+    identities = {each.identity(terms, market.fingerprint) for each in everything}
+    before = kept.earlier(ledger, market, identities)
+    made = before.trials + sum(each.trials for each in searched)
+    studies = {
+        name: study([next(outcomes) for _ in chosen], seen, terms, made, before.sharpes)
+        for name, (seen, chosen) in pieces.items()
+    }
+    main = studies.pop("history")
+    study_id = hashlib.blake2b(" ".join(sorted(identities)).encode(), digest_size=6).hexdigest()
+    if not kept.holds(ledger, study_id):
+        kept.keep(ledger, study_id, main, searched, market)
+        for name, each in studies.items():
+            kept.keep(ledger, study_id, each, pieces[name][1], market)
+    tracking = Tracking(settings.tracking_uri, settings.mlflow.experiment, settings.workdir / "mlruns")
+    run_id = kept.track(tracking, study_id, main, searched, market)
+    report = settings.workdir / "reports" / f"backtest-{study_id}.html"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(html(main, studies), encoding="utf-8")
+    return _summary(main, studies, cut, market) | {
+        "study": study_id,
+        "report": str(report),
+        "mlflow_run": run_id,
+        "tracking_uri": settings.tracking_uri,
+    }
+
+
+def terms_of(settings: Settings) -> Terms:
+    """Cash, costs and limits: sizing and execution are always those of risk.yml, its limits only if asked for."""
+    risk = RiskLimits.parse(configuration(settings)["risk"], str(settings.risk))
+    given = settings.backtest
+    if not given.limits:
+        risk = RiskLimits(min_cash=None, sizing=risk.sizing, execution=risk.execution)
+    trade = settings.trade
+    return Terms(given.cash, risk, given.lot_size, given.borrow, trade.reward_cost, trade.seed)
+
+
+def experiments_of(settings: Settings) -> list[Experiment]:
+    """One experiment for each strategy, and one for the policy that chooses among them, if there is one."""
+    chosen = strategies_of(settings)
+    found = [Experiment(name, {name: strategy}) for name, strategy in chosen.items()]
+    name = settings.backtest.policy
+    if name is not None:
+        found.append(Experiment(name, chosen, policy_of(settings, name)))
+    return found
+
+
+def strategies_of(settings: Settings) -> dict[str, Strategy]:
+    """The strategies that `backtest.strategies` names.
+
+    Raises:
+        ConfigError: a name that is neither in strategies.yml nor a class.
+    """
+    text = settings.backtest.strategies.strip()
+    if text == "all":
+        return registry.all()
+    configured = configuration(settings)["strategies"]
+    found: dict[str, Strategy] = {}
+    for name in (part.strip() for part in text.split(",") if part.strip()):
+        if name in configured:
+            found |= registry.build({name: configured[name]})
+        elif name in registry.BUILTIN or ":" in name:
+            found |= registry.build({name: {"class": name}})
+        else:
+            known = [*configured, *registry.BUILTIN]
+            raise ConfigError(
+                f"There is no strategy {name!r}; {settings.strategies} has {', '.join(configured)}, built in are "
+                f"{', '.join(registry.BUILTIN)}.{did_you_mean(name, known)}"
+            )
+    if not found:
+        raise ConfigError(f"backtest.strategies is {text!r}; expected `all`, or names joined by commas.")
+    return found
+
+
+def policy_of(settings: Settings, name: str) -> Policy:
+    """A policy of the settings, or a built-in one with its defaults.
+
+    Raises:
+        ConfigError: there is no such policy.
+    """
+    configured = settings.trade.policies
+    if name not in configured and name not in POLICIES and ":" not in name:
+        known = sorted({*configured, *POLICIES})
+        raise ConfigError(f"There is no policy {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}")
+    return build_policy(name, configured.get(name, {"class": name}))
+
+
+def _plan(settings: Settings, market: Market) -> tuple[Plan | None, list[Fold]]:
+    if not settings.backtest.walk_forward:
+        return None, []
+    bars = len(market.panel)
+    plan = default_plan(bars, market.periods_per_year, settings.backtest.anchored)
+    return plan, folds(bars, plan)
+
+
+def _searched(experiment: Experiment, market: Market, terms: Terms, plan: Plan, settings: Settings) -> Experiment:
+    """The experiment with its parameters searched; one whose strategy fails in the search fails when it is run."""
+    kind = type(next(iter(experiment.strategies.values()))).__name__
+    grid = settings.backtest.grid.get(experiment.name, settings.backtest.grid.get(kind))
+    free = replace(terms, risk=RiskLimits(min_cash=None, sizing=terms.risk.sizing, execution=terms.risk.execution))
+    try:
+        return walk_forward(experiment, market, free, plan, grid)
+    except ConfigError:
+        raise
+    except Exception as error:
+        cut = folds(len(market.panel), plan)
+        note = f"Its parameters could not be searched ({type(error).__name__}: {error})."
+        return replace(experiment, first=cut[0].test_first, stop=cut[-1].test_stop, note=note)
+
+
+def _scenario(name: str, market: Market, base: Sequence[Experiment], terms: Terms) -> tuple[Market, list[Experiment]]:
+    """The history that a scenario's benchmark sees, and the experiments in it.
+
+    Raises:
+        ConfigError: there is no such scenario.
+        DataError: history does not reach the window.
+    """
+    if name in scenario.WINDOWS:
+        window = scenario.WINDOWS[name]
+        first, stop = scenario.rows_of(window, market.panel.times)
+        if stop - first < 3:
+            raise DataError(
+                f"Scenario {name!r} is {window.start} to {window.end}, where these bars have {stop - first} bar times; "
+                "3 are needed."
+            )
+        return market, [replace(each, first=first, stop=stop, scenario=name) for each in base]
+    if name not in scenario.SHOCKS:
+        known = [*scenario.WINDOWS, *scenario.SHOCKS]
+        raise ConfigError(f"There is no scenario {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}")
+    panel, _ = scenario.apply(name, market.panel, terms.risk)
+    return replace(market, panel=panel), [replace(each, scenario=name) for each in base]
+
+
+def _runner(settings: Settings) -> Runner:
+    if not settings.backtest.spark:
+        return processes(settings.backtest.workers)
+    from qts.pipeline.session import spark_session
+
+    return spark_runner(spark_session(settings))
+
+
+def spark_runner(spark: SparkSession) -> Runner:
+    """Runs experiments as Spark tasks, one each; the history travels with the function, an experiment in its row."""
+
+    def run_all(experiments: Sequence[Experiment], market: Market, terms: Terms) -> list[Outcome]:
+        rows = pd.DataFrame({"place": range(len(experiments)), "work": [pickle.dumps(each) for each in experiments]})
+        tasks = spark.createDataFrame(rows, "place int, work binary").repartition(max(1, len(experiments)), "place")
+        done = tasks.mapInPandas(_running(market, terms), "place int, result binary").collect()
+        # Bytes that our own tasks have just made: nothing here is read from outside.
+        return [pickle.loads(row["result"]) for row in sorted(done, key=lambda row: int(row["place"]))]  # noqa: S301
+
+    return run_all
+
+
+def _running(market: Market, terms: Terms) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
+    def tasks(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for batch in batches:
+            outcomes = [run_one(pickle.loads(work), market, terms) for work in batch["work"]]  # noqa: S301 - see above
+            yield pd.DataFrame({"place": batch["place"], "result": [pickle.dumps(each) for each in outcomes]})
+
+    return tasks
+
+
+def _summary(main: Study, scenarios: dict[str, Study], cut: list[Fold], market: Market) -> Summary:
+    times = [str(np.datetime64(int(time), "D")) for time in (main.times[[0, -1]] - 1 if len(main.times) else [])]
+    summary: Summary = {
+        "trials": main.trials,
+        "spa_p": main.contests["buy_and_hold"].spa_p,
+        "spa_p_flat": main.contests["flat"].spa_p,
+        "pbo": main.pbo,
+        "verdict": verdict(main),
+        "better": _names(main, main.contests["buy_and_hold"].better),
+        "best_set": _names(main, main.best_set),
+        "benchmark": main.benchmark_metrics,
+        "instruments": list(market.panel.instruments),
+        "bars": len(main.times),
+        "from_to": times,
+        "periods_per_year": main.periods_per_year,
+        "notes": list(main.notes),
+        "experiments": _rows(main),
+    }
+    if cut:
+        summary["walk_forward"] = [asdict(fold) for fold in cut]
+    if scenarios:
+        summary["scenarios"] = {
+            name: {
+                "bars": len(each.times),
+                "spa_p": each.contests["buy_and_hold"].spa_p,
+                "benchmark": each.benchmark_metrics,
+                "experiments": _rows(each),
+            }
+            for name, each in scenarios.items()
+        }
+    return dict(kept.plain(summary))
+
+
+def _rows(judged: Study) -> list[Summary]:
+    rows = []
+    for outcome, evidence in zip(judged.outcomes, judged.evidence, strict=True):
+        row: Summary = {"strategy": outcome.name, "kind": outcome.kind}
+        if evidence is None:
+            row |= {"error": outcome.error, "metrics": None, "t": None, "p": None, "deflated_sharpe": None}
+        else:
+            row |= asdict(evidence)
+            row["metrics"] = evidence.metrics | {
+                name: int(evidence.metrics[name]) for name in ("trades", "fills", "orders", "max_drawdown_bars")
+            }
+        rows.append(row | {"trials": outcome.trials, "notes": list(outcome.notes), "experiment": outcome.identity})
+    return rows
+
+
+def _names(judged: Study, identities: Sequence[str]) -> list[str]:
+    names = {outcome.identity: outcome.name for outcome in judged.outcomes}
+    return [names[each] for each in identities]

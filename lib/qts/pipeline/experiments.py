@@ -1,0 +1,146 @@
+"""What is kept of a study: rows of the `experiments` table, and runs in MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qts.backtest.experiment import Experiment, Outcome
+from qts.backtest.market import Market
+from qts.backtest.significance import sharpe
+from qts.backtest.study import Study
+from qts.mlops.tracking import Tracking
+from qts.store.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Trials that were made on the same instruments before, each experiment counted once.
+
+    Attributes:
+        trials: how many.
+        sharpes: of those that finished, per bar.
+    """
+
+    trials: int
+    sharpes: tuple[float, ...]
+
+
+def universe_of(market: Market) -> str:
+    """Names a set of instruments; another stretch of their history is the same set."""
+    return hashlib.blake2b(repr(market.panel.instruments).encode(), digest_size=8).hexdigest()
+
+
+def earlier(ledger: Ledger, market: Market, now: set[str]) -> Earlier:
+    """The trials before a study, without the experiments that it runs (again).
+
+    Scenarios are no trials: nobody chooses a strategy by how it would have done in one.
+    """
+    where = (pc.field("universe") == universe_of(market)) & (pc.field("scenario") == "history")
+    rows = ledger.read("experiments", columns=("experiment_id", "trials", "sharpe"), where=where).to_pylist()
+    first = {row["experiment_id"]: row for row in rows if row["experiment_id"] not in now}
+    sharpes = (row["sharpe"] for row in first.values())
+    return Earlier(
+        sum(row["trials"] for row in first.values()),
+        tuple(value for value in sharpes if value is not None and math.isfinite(value)),
+    )
+
+
+def holds(ledger: Ledger, study_id: str) -> bool:
+    """Whether the table has a study already: the same experiments on the same data are no new one."""
+    return bool(ledger.read("experiments", columns=("study_id",), where=pc.field("study_id") == study_id).num_rows)
+
+
+def keep(ledger: Ledger, study_id: str, study: Study, experiments: list[Experiment], market: Market) -> None:
+    """Appends a row for each experiment of a study."""
+    now = datetime.now(UTC)
+    rows = [
+        _row(outcome, experiment, study, place) | {"study_id": study_id, "at": now, "universe": universe_of(market)}
+        for place, (outcome, experiment) in enumerate(zip(study.outcomes, experiments, strict=True))
+    ]
+    for row in rows:
+        row["data"] = market.fingerprint
+    ledger.append("experiments", pa.Table.from_pylist(rows))
+
+
+def _row(outcome: Outcome, experiment: Experiment, study: Study, place: int) -> dict[str, Any]:
+    evidence = study.evidence[place]
+    times = study.times if len(study.times) else [0, 0]
+    start, end = (datetime.fromtimestamp(int(time) / 1e9, UTC) for time in (times[0], times[-1]))
+    return {
+        "experiment_id": outcome.identity,
+        "strategy": outcome.name,
+        "kind": outcome.kind,
+        "parameters": json.dumps(parameters(experiment)),
+        "scenario": outcome.scenario,
+        "start": start,
+        "end": end,
+        "bars": len(outcome.times),
+        "trials": outcome.trials,
+        "metrics": json.dumps(plain(evidence.metrics) if evidence else {}),
+        "error": outcome.error,
+        "sharpe": None if outcome.error else sharpe(outcome.returns),
+        "t": evidence.t if evidence else None,
+        "p": evidence.p if evidence else None,
+        "deflated_sharpe": evidence.deflated_sharpe if evidence else None,
+        "spa_p": study.contests["buy_and_hold"].spa_p,
+    }
+
+
+def parameters(experiment: Experiment) -> dict[str, str]:
+    """What was run, as text."""
+    shown = {name: repr(strategy) for name, strategy in experiment.strategies.items()}
+    return shown if experiment.policy is None else {"policy": repr(experiment.policy), **shown}
+
+
+def plain(values: Any) -> Any:
+    """The same with null for numbers that are not finite, as JSON has none."""
+    if isinstance(values, dict):
+        return {key: plain(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [plain(value) for value in values]
+    if isinstance(values, float) and not math.isfinite(values):
+        return None
+    return values
+
+
+def track(tracking: Tracking, study_id: str, study: Study, experiments: list[Experiment], market: Market) -> str:
+    """One MLflow run for the study, and a child for each experiment. Returns the run's id."""
+    parent = tracking.run(f"backtest {study_id}", f"backtest/{study_id}").info.run_id
+    at = int(datetime.now(UTC).timestamp() * 1000)
+    contests = {f"spa_p_{name}": contest.spa_p for name, contest in study.contests.items()}
+    tracking.log(
+        parent,
+        params={
+            "instruments": len(market.panel.instruments),
+            "bars": len(study.times),
+            "data": market.fingerprint,
+            "experiments": len(experiments),
+        },
+        metrics=_finite({"trials": float(study.trials), "pbo": study.pbo, **contests}),
+        at=at,
+    )
+    for outcome, experiment, evidence in zip(study.outcomes, experiments, study.evidence, strict=True):
+        tags = {"mlflow.parentRunId": parent, "qts.scenario": outcome.scenario}
+        child = tracking.run(outcome.name, f"backtest/{study_id}/{outcome.identity}", tags).info.run_id
+        figures = {}
+        if evidence:
+            figures = evidence.metrics | {
+                name: getattr(evidence, name) for name in ("t", "p", "deflated_sharpe", "psr", "excess_t", "excess_p")
+            }
+        failed = {"qts.error": outcome.error} if outcome.error else {}
+        tracking.log(child, params=parameters(experiment), metrics=_finite(figures), tags=failed, at=at)
+        tracking.finish(child)
+    tracking.finish(parent)
+    return str(parent)
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {key: value for key, value in values.items() if math.isfinite(value)}

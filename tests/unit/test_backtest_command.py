@@ -1,0 +1,89 @@
+"""`qts backtest` from a file to its JSON, tables, runs and report."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qts.cli import main
+from qts.store.ledger import Ledger
+
+
+def prices(bars: int = 130, instruments: int = 3, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    closes = 50 * np.exp(np.cumsum(rng.normal(0.0003, 0.01, (bars, instruments)), axis=0))
+    dates = pd.bdate_range("2020-01-01", periods=bars)
+    return pd.DataFrame(closes, columns=list("CAB")[:instruments]).assign(Date=dates.strftime("%Y-%m-%d"))
+
+
+def run(folder: Path, capsys: pytest.CaptureFixture[str], *more: str, table: pd.DataFrame | None = None) -> Any:
+    path = folder / "bars.csv.gz"
+    (prices() if table is None else table).to_csv(path, index=False)
+    code = main(["backtest", "--bars", str(path), "--workdir", str(folder / "work"), "--json", *more])
+    captured = capsys.readouterr()
+    return json.loads(captured.out) if code == 0 else (code, captured.err)
+
+
+def test_a_study_from_file_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ("--strategies", "Flat,BuyAndHold,ewma_cross", "--policy", "linucb", "--scenarios", "gap")
+    found = run(tmp_path, capsys, *chosen)
+    rows = {row["strategy"]: row for row in found["experiments"]}
+    assert list(rows) == ["Flat", "BuyAndHold", "ewma_cross", "linucb"]
+    assert found["trials"] == 4
+    assert 0 <= found["spa_p"] <= 1
+    assert rows["Flat"]["metrics"]["total_return"] == 0
+    assert rows["Flat"]["t"] is None
+    assert rows["BuyAndHold"]["metrics"]["beta"] == pytest.approx(1, abs=0.15)
+    wanted = {"total_return", "annual_return", "volatility", "sharpe", "sortino", "max_drawdown", "win_rate", "trades"}
+    for row in rows.values():
+        assert wanted <= row["metrics"].keys()
+        assert {"t", "p", "deflated_sharpe"} <= row.keys()
+    assert found["scenarios"]["gap"]["benchmark"]["max_drawdown"] < -0.09
+
+    kept = Ledger(tmp_path / "work" / "tables").read("experiments").to_pandas()
+    assert len(kept) == 8
+    assert set(kept["scenario"]) == {"history", "gap"}
+    page = Path(found["report"]).read_text()
+    assert "<svg" in page
+    assert not re.search(r"(src|href)=|@import|url\(", page)
+
+    again = run(tmp_path, capsys, *chosen)
+    assert again["trials"] == 4
+    assert again["experiments"] == found["experiments"]
+    more = run(tmp_path, capsys, "--strategies", "momentum,BuyAndHold")
+    assert more["trials"] == 5
+    assert len(Ledger(tmp_path / "work" / "tables").read("experiments")) == 10
+
+
+def test_walk_forward_measures_what_came_after(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(tmp_path, capsys, "--strategies", "SmaCross,Flat", "--walk-forward")
+    first = found["walk_forward"][0]
+    assert first["train_first"] == 0
+    assert first["train_stop"] < first["test_first"]
+    assert found["bars"] == 130 - first["test_first"]
+    assert found["trials"] == 4
+    assert "Walk-forward over" in found["experiments"][0]["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--strategies", "SmaCros"), "Did you mean 'SmaCross'?"),
+        (("--policy", "linucbb"), "Did you mean 'linucb'?"),
+        (("--scenarios", "2009"), "there are dot-com, 2008"),
+        (("--scenarios", "2008"), "where these bars have 0 bar times"),
+    ],
+)
+def test_what_does_not_exist_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
+) -> None:
+    code, error = run(tmp_path, capsys, *more)
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
