@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,15 +16,11 @@ from typing import Any, Literal
 from packaging.requirements import Requirement
 
 from qts.errors import SetupError
+from qts.pipeline.java import INSTALL, look, output
 from qts.settings import Settings
 
 Status = Literal["ok", "warn", "fail"]
 
-JAVA_AT_LEAST = 17
-_INSTALL_JAVA = (
-    "install it (Debian, Ubuntu: sudo apt-get install openjdk-17-jre-headless; Fedora: sudo dnf install "
-    "java-17-openjdk-headless; macOS: brew install openjdk@17; else https://adoptium.net)"
-)
 _GIB = 1 << 30
 _MLFLOW_UI = 5000
 
@@ -92,39 +86,14 @@ def python() -> Check:
 
 def java() -> Iterator[Check]:
     """Java: found, new enough, and with the module that Spark's vectorised code wants."""
-    home = os.environ.get("JAVA_HOME")
-    binary = str(Path(home, "bin", "java")) if home else shutil.which("java")
-    if home and not Path(home, "bin", "java").is_file():
-        yield Check(
-            "java", "fail", f"JAVA_HOME is {home}, which has no bin/java", "set JAVA_HOME to a Java or unset it"
-        )
+    runtime = look()
+    if runtime.fix:
+        yield Check("java", "fail", runtime.found, runtime.fix)
         return
-    if binary is None:
-        yield Check("java", "fail", "there is none", _INSTALL_JAVA)
-        return
-    shown = _output(binary, "-version")
-    major = java_major(shown)
-    if major is None:
-        yield Check("java", "fail", f"{binary} does not tell its version: {shown[:80]!r}", _INSTALL_JAVA)
-    elif major < JAVA_AT_LEAST:
-        yield Check(
-            "java", "fail", f"{binary} is Java {major}; Spark 4.2 needs {JAVA_AT_LEAST} or newer", _INSTALL_JAVA
-        )
-    else:
-        yield Check("java", "ok", f"{major} at {binary}")
-        if "jdk.incubator.vector" not in _output(binary, "--list-modules"):
-            fix = "take a full Java runtime, not a cut-down one: " + _INSTALL_JAVA
-            yield Check("java modules", "fail", f"{binary} lacks jdk.incubator.vector, which Spark 4.2 uses", fix)
-
-
-def java_major(shown: str) -> int | None:
-    """The major version in what `java -version` prints.
-
-    >>> java_major('openjdk version "17.0.15" 2025-04-15'), java_major('java version "1.8.0_392"')
-    (17, 8)
-    """
-    match = re.search(r'version "(?:1\.)?(\d+)', shown)
-    return int(match[1]) if match else None
+    yield Check("java", "ok", runtime.found)
+    if "jdk.incubator.vector" not in output(runtime.binary, "--list-modules"):
+        fix = "take a full Java runtime, not a cut-down one: " + INSTALL
+        yield Check("java modules", "fail", f"{runtime.binary} lacks jdk.incubator.vector, which Spark 4.2 uses", fix)
 
 
 def jars() -> Check:
@@ -226,14 +195,6 @@ def port(number: int, user: str) -> Check:
         except OSError:
             return Check(f"port {number}", "warn", "taken", f"{user} needs another one: {user} --port {number + 1}")
     return Check(f"port {number}", "ok", f"free for {user}")
-
-
-def _output(*command: str) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return done.stdout + done.stderr
 
 
 def _existing(folder: Path) -> Path:

@@ -88,19 +88,33 @@ def start_elsewhere(**environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_missing_java_is_told(tmp_path):
-    answer = start_elsewhere(PATH=str(tmp_path))
-    assert answer.stdout.startswith("SetupError: Java is missing; Spark 4.2 needs Java 17 or newer."), answer.stderr
-    assert "qts doctor" in answer.stdout
-
-
-@pytest.mark.parametrize("java", ["absent", "too old"])
-def test_a_java_that_does_not_work_is_told(java, tmp_path):
-    if java == "too old":
+@pytest.mark.parametrize(
+    ("java", "told"),
+    [
+        (None, "Java: there is none; Spark 4.2 needs 17 or newer. To mend it, install it"),
+        ("", "has no bin/java. To mend it, set JAVA_HOME to a Java or unset it."),
+        ('openjdk version "11.0.2"', "is Java 11; Spark 4.2 needs 17 or newer. To mend it, install it"),
+        ("hello", "does not tell its version"),
+    ],
+    ids=["missing", "empty JAVA_HOME", "too old", "not a Java"],
+)
+def test_a_java_that_spark_cannot_use_is_told(java, told, tmp_path):
+    if java:
         (tmp_path / "bin").mkdir()
         program = tmp_path / "bin" / "java"
-        program.write_text("#!/bin/sh\necho 'UnsupportedClassVersionError' >&2\nexit 1\n")
+        program.write_text(f"#!/bin/sh\necho '{java}' >&2\n")
         program.chmod(0o755)
+    answer = start_elsewhere(PATH=str(tmp_path)) if java is None else start_elsewhere(JAVA_HOME=str(tmp_path))
+    assert answer.stdout.startswith("SetupError: Spark cannot start; "), answer.stderr
+    assert told in answer.stdout
+    assert answer.stderr == ""
+
+
+def test_a_java_that_dies_is_told(tmp_path):
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "java"
+    program.write_text('#!/bin/sh\n[ "$1" = -version ] && echo \'version "17.0.1"\' || exit 1\n')
+    program.chmod(0o755)
     answer = start_elsewhere(JAVA_HOME=str(tmp_path))
     assert answer.stdout.startswith("SetupError: Spark did not start on local[*]:"), answer.stderr
     assert "qts doctor" in answer.stdout

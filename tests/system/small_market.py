@@ -95,19 +95,24 @@ def conf(market: Market, folder: Path, workdir: Path | None = None) -> Path:
     mapping.write_text(yaml.safe_dump({"kind": "trade", "columns": columns}))
     strategies.write_text(yaml.safe_dump({"strategies": STRATEGIES}, sort_keys=False))
     span = {"start": str(DAYS[0].date()), "end": str(DAYS[-1].date())}
+    sources = [
+        {"name": "prints", "type": "files", "path": str(market.files), "mapping": str(mapping)},
+        {"name": "sp500_nasdaq", "type": "replay", "dataset": "sp500_nasdaq", **span},
+        {"name": "vix", "type": "replay", "dataset": "vix_wti", "kind": "index", "into": "indices", **span},
+    ]
+    return write_conf(folder, workdir, sources=sources, strategies=str(strategies))
+
+
+def write_conf(folder: Path, workdir: Path | None = None, **sections: Any) -> Path:
+    """A conf file with small sizes everywhere, and the given sections."""
     data: dict[str, Any] = {
         "workdir": str(workdir or folder / "work"),
         "spark": {"master": "local[2]", "driver_memory": "1g", "shuffle_partitions": 1, "conf": SHORT_LIVED},
-        "sources": [
-            {"name": "prints", "type": "files", "path": str(market.files), "mapping": str(mapping)},
-            {"name": "sp500_nasdaq", "type": "replay", "dataset": "sp500_nasdaq", **span},
-            {"name": "vix", "type": "replay", "dataset": "vix_wti", "kind": "index", "into": "indices", **span},
-        ],
         "ingest": {"max_files_per_trigger": 4},
         "bars": {"intervals": ["1h", "1d"]},
         "forecast": {"min_history": 20, "buckets": 2},
         "trade": {"buckets": 2},
-        "strategies": str(strategies),
+        **sections,
     }
     file = folder / "conf.yml"
     file.write_text(yaml.safe_dump(data, sort_keys=False))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from qts import cli, doctor
+from qts.pipeline.java import java_major
 from qts.settings import Settings
 
 
@@ -32,7 +33,7 @@ def fake_java(folder: Path, version: str, modules: str = "jdk.incubator.vector@1
     ],
 )
 def test_java_versions_are_read(shown, major):
-    assert doctor.java_major(shown) == major
+    assert java_major(shown) == major
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_java_that_is_missing_or_cut_down_or_dumb(tmp_path, monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     (check,) = doctor.java()
-    assert check.found == "there is none"
+    assert check.found == "there is none; Spark 4.2 needs 17 or newer"
     assert "apt-get install openjdk-17-jre-headless" in check.fix
     monkeypatch.setenv("PATH", os.defpath)
     monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "small", 'openjdk version "17.0.1"', "java.base@17")))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from qts.errors import SetupError
-from qts.pipeline import jars
+from qts.pipeline import jars, java
 
 if TYPE_CHECKING:
     from qts.settings import Settings
@@ -62,8 +62,10 @@ def spark_session(settings: Settings) -> SparkSession:
         return running
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return SparkSession.builder.getOrCreate()
-    if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
-        raise SetupError("Java is missing; Spark 4.2 needs Java 17 or newer. `qts doctor` says how to install it.")
+    # Under spark-submit the JVM is there already, with the jars and the memory that its options said.
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not submitted and (runtime := java.look()).fix:
+        raise SetupError(f"Spark cannot start; Java: {runtime.found}. To mend it, {runtime.fix}.")
     # Workers must start the Python that has these packages, not whatever `python3` the PATH finds first.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
@@ -71,11 +73,12 @@ def spark_session(settings: Settings) -> SparkSession:
     builder = SparkSession.builder.appName("qts")
     if wanted.master is not None:
         builder = builder.master(wanted.master)
-    conf = _COMMON | _DELTA | _jar_conf()
+    conf = _COMMON | _DELTA
+    if not submitted:
+        conf |= _jar_conf() | {"spark.driver.memory": wanted.driver_memory}
     if (wanted.master or "").startswith("local"):
         conf |= _LOCAL
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    conf["spark.driver.memory"] = wanted.driver_memory
     conf["spark.sql.shuffle.partitions"] = str(wanted.shuffle_partitions)
     for key, value in (conf | dict(wanted.conf)).items():
         builder = builder.config(key, value)
@@ -87,7 +90,21 @@ def spark_session(settings: Settings) -> SparkSession:
             "`qts doctor` checks Java, jars and ports."
         ) from error
     session.sparkContext.setLogLevel("ERROR")
+    if submitted:
+        _refuse_without_delta(session)
     return session
+
+
+def _refuse_without_delta(session: SparkSession) -> None:
+    """Spark itself starts without a missing extension, and fails much later at the first table."""
+    loader = session.sparkContext._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
+    try:
+        loader.loadClass(_DELTA["spark.sql.catalog.spark_catalog"])
+    except Py4JJavaError as error:
+        session.stop()
+        raise SetupError(
+            f"Delta's jar is not among those that spark-submit was given. Add: --packages {','.join(jars.PACKAGES)}"
+        ) from error
 
 
 def _jar_conf() -> dict[str, str]:

@@ -83,7 +83,8 @@ def inspect(path: str, file_format: Format, mapping: Mapping) -> Inspected:
                 return _parquet(pq.ParquetFile(handle))
         with filesystem.open_input_stream(inside, compression=None) as handle:
             head: Any = gzip.GzipFile(fileobj=handle) if inside.endswith(".gz") else handle
-            with io.TextIOWrapper(io.BufferedReader(head), encoding="utf-8-sig", newline="") as text:
+            # A byte that is no UTF-8 spoils its own record, as it does for Spark, not the whole file.
+            with io.TextIOWrapper(io.BufferedReader(head), "utf-8-sig", errors="replace", newline="") as text:
                 return _csv(text, mapping) if file_format == "csv" else _json(text)
     except (OSError, EOFError, ValueError, csv.Error, pa.ArrowException) as error:
         raise Unreadable(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
