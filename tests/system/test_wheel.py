@@ -72,10 +72,11 @@ def run(binary: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess
 
 def test_the_wheel_holds_the_package_its_conf_and_the_records(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    package = {path.relative_to(ROOT / "lib").as_posix() for path in (ROOT / "lib").rglob("*.py")}
+    files = [path for path in (ROOT / "lib" / "qts").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    package = {path.relative_to(ROOT / "lib").as_posix() for path in files}
     conf = {f"qts/_conf/{path.relative_to(ROOT / 'conf').as_posix()}" for path in (ROOT / "conf").glob("*.yml")}
     records = {f"qts/_results/{path.name}" for path in (ROOT / "tests/bench/results").glob("*.json")}
-    assert package | conf | records | {"qts/py.typed"} <= names
+    assert package | conf | records <= names
     assert not [name for name in names if name.startswith("tests")]
 
 
