@@ -38,11 +38,18 @@ class Ewma(ScaleForecaster):
     def scales(self, params: Sequence[Params], history: History) -> tuple[Array, Array]:
         """The average after each bar, of the variance proxy and of squared returns."""
         decay = np.array([p["decay"] for p in params], np.float64)
-        return _average(history.variance, decay), np.maximum(_average(history.returns**2, decay), history.floor)
+        return exponential_average(history.variance, decay), np.maximum(exponential_average(history.returns**2, decay), history.floor)
 
 
-def _average(values: Array, decay: Array) -> Array:
-    """The recursion along axis 0, NaN before it starts.
+def exponential_average(values: Array, decay: Array) -> Array:
+    """s(t+1) = decay s(t) + (1 - decay) x(t+1) along axis 0, started from the mean of the first 20 rows.
+
+    Args:
+        values: x, shape (T, N).
+        decay: of each column, shape (N,).
+
+    Returns:
+        Shape (T, N), NaN before row 19.
 
     Column by column: a decay may be an instrument's own, and the filter's bits then depend on that column alone.
     """

@@ -1,0 +1,1 @@
+"""Models of the next bar's variance, and what it takes to compare them honestly."""

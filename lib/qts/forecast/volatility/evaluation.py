@@ -1,0 +1,171 @@
+"""Volatility models against each other on days that they have not seen: losses, tests, intervals of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qts.errors import DataError
+from qts.forecast.comparison import bootstrap_interval, diebold_mariano, rmse_cut, winkler
+from qts.forecast.conformal import AdaptiveConformal
+from qts.forecast.scores import qlike
+from qts.forecast.volatility.measures import Measures
+from qts.forecast.volatility.models import BENCHMARKS, COMBINATION, VolatilityModel, combine, forecasts
+from qts.market.bar import Array
+
+#: Days before the first test day: 22 for the longest lag, 60 to fit to, 20 to level by, and some to choose by.
+LEAST_TRAIN = 150
+_LEAST_TEST = 20
+_WORST = 250  # days of the stretch with the fewest outcomes inside their intervals
+_BLOCK = 22  # days, mean length of the bootstrap's blocks
+_REFIT = 22  # days between fits that need a search (GARCH)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Forecasts for the days after the training window, each made the day before, and how good they were.
+
+    Attributes:
+        train: days before the first test day.
+        chosen: the model with the least QLIKE in the second half of the training window, random walk and EWMA aside.
+        variance: what came true, shape (n_test,).
+        forecast: by model, shape (n_test,).
+        lower, upper: 90% intervals by model, shape (n_test,).
+        figures: by model, see `evaluate`.
+        notes: models that were left out.
+    """
+
+    train: int
+    chosen: str
+    variance: Array
+    forecast: Mapping[str, Array]
+    lower: Mapping[str, Array]
+    upper: Mapping[str, Array]
+    figures: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    measures: Measures, models: tuple[VolatilityModel, ...], train: int, conformal: AdaptiveConformal | None = None
+) -> Evaluation:
+    """Forecasts every day from the days before it and judges those after the first `train`.
+
+    Least squares are refitted daily, GARCH models every 22 days, always on all days so far. Intervals come from
+    adaptive conformal inference on log(variance / forecast).
+
+    Figures of each model: rmse; qlike; qlike_train (that of the choice); rmse_cut_vs_{benchmark}, a fraction, with
+    the 95% interval rmse_cut_vs_{benchmark}_interval; dm_qlike_t_vs_{benchmark} and dm_se_t_vs_{benchmark},
+    Diebold-Mariano on QLIKE and on squared errors, negative where the model is better; coverage90,
+    coverage90_worst250; winkler, the mean interval score of log variance, and winkler_static, that of fixed quantiles
+    of the training window; widest_interval, of log variance. Benchmarks are random_walk, ewma and har.
+
+    Args:
+        measures: of one instrument, shape (T, 1).
+        models: with the benchmarks among them.
+        train: days before the first test day.
+        conformal: by default one interval of 90%.
+
+    Raises:
+        DataError: too few days, or a variance that never moves.
+    """
+    days = len(measures.variance)
+    _check(measures.variance, train)
+    conformal = conformal or AdaptiveConformal(coverages=(0.9,), gamma=0.01)
+    found, notes = _forecasts(measures, models, days, train)
+    variance = measures.variance[1:, 0]
+    made = {name: forecast[:-1, 0] for name, forecast in found.items()}
+    scores = np.column_stack([np.log(variance / forecast) for forecast in made.values()])
+    low, high, _ = conformal.run(scores)
+    test, choice = slice(train - 1, None), slice(train // 2 - 1, train - 1)
+    outcome = variance[test]
+    chosen_by = {name: _mean_qlike(variance[choice], forecast[choice]) for name, forecast in made.items()}
+    figures: dict[str, dict[str, Any]] = {}
+    lower, upper = {}, {}
+    for k, (name, forecast) in enumerate(made.items()):
+        bounds = low[:-1, k, 0][test], high[:-1, k, 0][test]
+        lower[name], upper[name] = (forecast[test] * np.exp(bound) for bound in bounds)
+        figures[name] = {
+            **_losses(outcome, forecast[test], {b: made[b][test] for b in BENCHMARKS}),
+            "qlike_train": chosen_by[name],
+            **_intervals(scores[:, k], bounds, train - 1),
+        }
+    candidates = [name for name in made if name not in ("random_walk", "ewma")]
+    chosen = min(candidates, key=lambda name: chosen_by[name])
+    forecast = {name: values[test] for name, values in made.items()}
+    return Evaluation(train, chosen, outcome, forecast, lower, upper, figures, tuple(notes))
+
+
+def default_train(days: int) -> int:
+    """Two fifths of the days, at least 150."""
+    return max(LEAST_TRAIN, 2 * days // 5)
+
+
+def _check(variance: Array, train: int) -> None:
+    days = len(variance)
+    if days < LEAST_TRAIN + _LEAST_TEST:
+        raise DataError(
+            f"There are {days} usable days; expected at least {LEAST_TRAIN + _LEAST_TEST}, {LEAST_TRAIN} to train and "
+            f"{_LEAST_TEST} to test on."
+        )
+    if not LEAST_TRAIN <= train <= days - _LEAST_TEST:
+        raise DataError(
+            f"--train is {train}; expected {LEAST_TRAIN} to {days - _LEAST_TEST}, for there are {days} usable days and "
+            f"{_LEAST_TEST} must remain to test on."
+        )
+    for part, name in ((variance[:train], "training"), (variance[train:], "test")):
+        if np.ptp(part) == 0:
+            raise DataError(f"The variance is constant over the {len(part)} {name} days; there is nothing to forecast.")
+
+
+def _forecasts(
+    measures: Measures, models: tuple[VolatilityModel, ...], days: int, train: int
+) -> tuple[dict[str, Array], list[str]]:
+    daily, monthly = np.arange(days), np.arange(0, days, _REFIT)
+    searched = tuple(model for model in models if model.name in ("garch", "gjr"))
+    others = tuple(model for model in models if model not in searched)
+    found = {**forecasts(others, measures, daily), **forecasts(searched, measures, monthly)}
+    notes = []
+    for name in list(found):
+        made = found[name][train // 2 - 1 : -1] if name not in BENCHMARKS else found[name][train - 1 : -1]
+        if not (np.isfinite(made).all() and (made > 0).all()):
+            notes.append(f"{name} is left out: it has no positive forecast on some days.")
+            del found[name]
+    found[COMBINATION] = combine(found)
+    return found, notes
+
+
+def _losses(outcome: Array, forecast: Array, benchmarks: Mapping[str, Array]) -> dict[str, Any]:
+    squared, loss = (outcome - forecast) ** 2, qlike(outcome, forecast)
+    figures: dict[str, Any] = {"rmse": float(np.sqrt(squared.mean())), "qlike": float(loss.mean())}
+    for name, other in benchmarks.items():
+        theirs = (outcome - other) ** 2
+        figures[f"rmse_cut_vs_{name}"] = rmse_cut(squared, theirs)
+        figures[f"rmse_cut_vs_{name}_interval"] = list(bootstrap_interval(rmse_cut, squared, theirs, block=_BLOCK))
+        figures[f"dm_qlike_t_vs_{name}"] = diebold_mariano(loss, qlike(outcome, other)).t
+        figures[f"dm_se_t_vs_{name}"] = diebold_mariano(squared, theirs).t
+    return figures
+
+
+def _intervals(scores: Array, bounds: tuple[Array, Array], begin: int) -> dict[str, float]:
+    low, high = bounds
+    test = scores[begin:]
+    inside = (low <= test) & (test <= high)
+    stretch = min(_WORST, len(inside))
+    runs = np.concatenate([[0], np.cumsum(inside)])
+    before = scores[:begin][np.isfinite(scores[:begin])]
+    fixed = [np.full(len(test), q) for q in np.quantile(before, [0.05, 0.95])]
+    return {
+        "coverage90": float(inside.mean()),
+        "coverage90_worst250": float((runs[stretch:] - runs[:-stretch]).min() / stretch),
+        "winkler": float(winkler(test, low, high, 0.9).mean()),
+        "winkler_static": float(winkler(test, *fixed, 0.9).mean()),
+        "widest_interval": float((high - low).max()),
+    }
+
+
+def _mean_qlike(variance: Array, forecast: Array) -> float:
+    known = np.isfinite(forecast)
+    return float(qlike(variance[known], forecast[known]).mean()) if known.any() else np.inf
