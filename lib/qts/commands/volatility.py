@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Volatility models.", no_args_is_help=True)
 
-_Column = Annotated[str | None, typer.Option(show_default=False)]
-
 
 def _column(option: str, what: str) -> Any:
     return typer.Option(option, help=what, show_default=False, metavar="COL")
@@ -53,17 +51,20 @@ def evaluate(
 
     def work() -> Summary:
         from qts.forecast.volatility import evaluation, table
-        from qts.forecast.volatility.models import build
+        from qts.forecast.volatility.models import COMBINATION, build
 
-        wanted = build(() if models == "all" else [name.strip() for name in models.split(",") if name.strip()])
+        named = () if models == "all" else tuple(name.strip() for name in models.split(",") if name.strip())
         columns = table.Columns(date, rv, rq, rs_minus, rs_plus, returns, close)
         days = table.read_days(read_table(file, "one day a row"), columns)
         known = len(days.dates)
         result = evaluation.evaluate(
-            days.measures, wanted, evaluation.default_train(known) if train is None else train
+            days.measures,
+            build(named),
+            evaluation.default_train(known) if train is None else train,
+            combined=not named or COMBINATION in named,
         )
         if output is not None:
-            write_table(output, _daily(days.dates[result.train :], result))
+            write_table(_daily(days.dates[result.train :], result), output)
         return {
             "n_test": len(result.variance),
             "chosen": result.chosen,
@@ -93,17 +94,17 @@ def _show(console: Console, summary: Summary) -> None:
 
     first, last, days = summary["first_test_day"], summary["last_test_day"], summary["n_test"]
     console.print(f"{days:,} days tested, {first} to {last}, after {summary['train']:,} days of training.")
-    names = ("model", "RMSE", "QLIKE", "RMSE cut vs random walk", "vs EWMA", "t on QLIKE vs random walk", "vs EWMA")
-    table = Table(*names, "90% covers", "worst 250", box=None, pad_edge=False)
+    names = ("model", "RMSE", "QLIKE", "cut RW", "EWMA", "t RW", "EWMA", "90%", "worst")
+    table = Table(*names, box=None, pad_edge=False)
     for column in table.columns[1:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
+    table.columns[0].no_wrap = True
     for name, figures in sorted(summary["models"].items(), key=lambda item: item[1]["qlike"]):
-        low, high = figures["rmse_cut_vs_random_walk_interval"]
         table.add_row(
             f"{name} *" if name == summary["chosen"] else name,
-            f"{figures['rmse']:.3g}",
-            f"{figures['qlike']:.4f}",
-            f"{figures['rmse_cut_vs_random_walk']:.1%} [{low:.1%}, {high:.1%}]",
+            f"{figures['rmse']:.2e}",
+            f"{figures['qlike']:.3f}",
+            f"{figures['rmse_cut_vs_random_walk']:.1%}",
             f"{figures['rmse_cut_vs_ewma']:.1%}",
             f"{figures['dm_qlike_t_vs_random_walk']:.1f}",
             f"{figures['dm_qlike_t_vs_ewma']:.1f}",
@@ -112,10 +113,15 @@ def _show(console: Console, summary: Summary) -> None:
         )
     console.print(table)
     best = summary["models"][summary["chosen"]]
+    low, high = best["rmse_cut_vs_random_walk_interval"]
     console.print(
-        f"* chosen by QLIKE in the training days alone. On squared errors its t is "
-        f"{best['dm_se_t_vs_random_walk']:.1f} against the random walk and {best['dm_se_t_vs_ewma']:.1f} against EWMA: "
-        "a few wild days carry the RMSE."
+        "Cut: by how much the RMSE lies below that of the random walk and of EWMA. t: Diebold-Mariano on QLIKE, "
+        "negative where the model is better. 90%: how often its 90% interval held, over all days and in the worst 250."
+    )
+    console.print(
+        f"* chosen by QLIKE in the training days alone. Its cut against the random walk is {low:.1%} to {high:.1%} "
+        f"with 95% confidence; its t on squared errors is {best['dm_se_t_vs_random_walk']:.1f}, and "
+        f"{best['dm_se_t_vs_ewma']:.1f} against EWMA, for a few wild days carry the RMSE."
     )
     for note in summary["notes"]:
         console.print(f"Note: {note}")

@@ -112,27 +112,45 @@ def bootstrap_interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Interval of a statistic of series over the same times, by percentiles of the stationary bootstrap.
+    """Interval of one statistic, low and high; see `bootstrap_intervals`."""
+
+    def as_array(*drawn: Array) -> Array:
+        return np.array([statistic(*drawn)])
+
+    low, high = bootstrap_intervals(as_array, *series, block=block, level=level, draws=draws, seed=seed)
+    return float(low[0]), float(high[0])
+
+
+def bootstrap_intervals(
+    statistics: Callable[..., Array],
+    *series: Array,
+    block: int = 22,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[Array, Array]:
+    """Intervals of statistics of series over the same times, by percentiles of the stationary bootstrap.
 
     Blocks of geometric length keep the dependence within about `block` rows, and across the series. Source: D.
     Politis and J. Romano, "The stationary bootstrap", JASA 89 (1994); drawn by the package arch.
 
     Args:
-        statistic: of as many arrays as there are series.
-        series: arrays of one length.
+        statistics: a function of as many arrays as there are series, which gives an array of shape (K,).
+        series: arrays with one row a time.
         block: mean length of a block, rows.
         level: coverage of the interval.
         draws: resamples.
         seed: of the draws; the same seed gives the same interval.
 
     Returns:
-        Low and high; NaN for fewer than two rows.
+        Low and high, shape (K,) each; NaN for fewer than two rows.
     """
     from arch.bootstrap import StationaryBootstrap
 
     if len(series[0]) < 2:
-        return np.nan, np.nan
+        nothing = np.full(len(statistics(*series)), np.nan)
+        return nothing, nothing
     resampled = StationaryBootstrap(block, *series, seed=np.random.default_rng(seed))
-    found = resampled.apply(lambda *drawn: np.array([statistic(*drawn)]), draws)[:, 0]
-    low, high = np.nanquantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    found = resampled.apply(statistics, draws)
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high

@@ -38,7 +38,9 @@ class Ewma(ScaleForecaster):
     def scales(self, params: Sequence[Params], history: History) -> tuple[Array, Array]:
         """The average after each bar, of the variance proxy and of squared returns."""
         decay = np.array([p["decay"] for p in params], np.float64)
-        return exponential_average(history.variance, decay), np.maximum(exponential_average(history.returns**2, decay), history.floor)
+        return exponential_average(history.variance, decay), np.maximum(
+            exponential_average(history.returns**2, decay), history.floor
+        )
 
 
 def exponential_average(values: Array, decay: Array) -> Array:

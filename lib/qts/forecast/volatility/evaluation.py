@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qts.errors import DataError
-from qts.forecast.comparison import bootstrap_interval, diebold_mariano, rmse_cut, winkler
+from qts.forecast.comparison import bootstrap_intervals, diebold_mariano, rmse_cut, winkler
 from qts.forecast.conformal import AdaptiveConformal
 from qts.forecast.scores import qlike
 from qts.forecast.volatility.measures import Measures
@@ -21,6 +21,8 @@ LEAST_TRAIN = 150
 _LEAST_TEST = 20
 _WORST = 250  # days of the stretch with the fewest outcomes inside their intervals
 _BLOCK = 22  # days, mean length of the bootstrap's blocks
+#: A long window gives quiet quantiles, the level reacts: a window of 250 days had the larger interval score.
+_CONFORMAL = AdaptiveConformal(coverages=(0.9,), gamma=0.01, window=1000)
 _REFIT = 22  # days between fits that need a search (GARCH)
 
 
@@ -49,7 +51,12 @@ class Evaluation:
 
 
 def evaluate(
-    measures: Measures, models: tuple[VolatilityModel, ...], train: int, conformal: AdaptiveConformal | None = None
+    measures: Measures,
+    models: tuple[VolatilityModel, ...],
+    train: int,
+    *,
+    combined: bool = True,
+    conformal: AdaptiveConformal = _CONFORMAL,
 ) -> Evaluation:
     """Forecasts every day from the days before it and judges those after the first `train`.
 
@@ -66,15 +73,14 @@ def evaluate(
         measures: of one instrument, shape (T, 1).
         models: with the benchmarks among them.
         train: days before the first test day.
-        conformal: by default one interval of 90%.
+        combined: whether their combination is judged too.
+        conformal: makes one interval, of 90%.
 
     Raises:
         DataError: too few days, or a variance that never moves.
     """
-    days = len(measures.variance)
     _check(measures.variance, train)
-    conformal = conformal or AdaptiveConformal(coverages=(0.9,), gamma=0.01)
-    found, notes = _forecasts(measures, models, days, train)
+    found, notes = _forecasts(measures, models, train, combined)
     variance = measures.variance[1:, 0]
     made = {name: forecast[:-1, 0] for name, forecast in found.items()}
     scores = np.column_stack([np.log(variance / forecast) for forecast in made.values()])
@@ -84,18 +90,20 @@ def evaluate(
     chosen_by = {name: _mean_qlike(variance[choice], forecast[choice]) for name, forecast in made.items()}
     figures: dict[str, dict[str, Any]] = {}
     lower, upper = {}, {}
+    cuts = _cut_intervals(outcome, {name: values[test] for name, values in made.items()})
     for k, (name, forecast) in enumerate(made.items()):
         bounds = low[:-1, k, 0][test], high[:-1, k, 0][test]
         lower[name], upper[name] = (forecast[test] * np.exp(bound) for bound in bounds)
         figures[name] = {
             **_losses(outcome, forecast[test], {b: made[b][test] for b in BENCHMARKS}),
+            **cuts[name],
             "qlike_train": chosen_by[name],
             **_intervals(scores[:, k], bounds, train - 1),
         }
     candidates = [name for name in made if name not in ("random_walk", "ewma")]
     chosen = min(candidates, key=lambda name: chosen_by[name])
-    forecast = {name: values[test] for name, values in made.items()}
-    return Evaluation(train, chosen, outcome, forecast, lower, upper, figures, tuple(notes))
+    tested = {name: values[test] for name, values in made.items()}
+    return Evaluation(train, chosen, outcome, tested, lower, upper, figures, tuple(notes))
 
 
 def default_train(days: int) -> int:
@@ -121,8 +129,9 @@ def _check(variance: Array, train: int) -> None:
 
 
 def _forecasts(
-    measures: Measures, models: tuple[VolatilityModel, ...], days: int, train: int
+    measures: Measures, models: tuple[VolatilityModel, ...], train: int, combined: bool
 ) -> tuple[dict[str, Array], list[str]]:
+    days = len(measures.variance)
     daily, monthly = np.arange(days), np.arange(0, days, _REFIT)
     searched = tuple(model for model in models if model.name in ("garch", "gjr"))
     others = tuple(model for model in models if model not in searched)
@@ -133,7 +142,8 @@ def _forecasts(
         if not (np.isfinite(made).all() and (made > 0).all()):
             notes.append(f"{name} is left out: it has no positive forecast on some days.")
             del found[name]
-    found[COMBINATION] = combine(found)
+    if combined:
+        found[COMBINATION] = combine(found)
     return found, notes
 
 
@@ -143,10 +153,28 @@ def _losses(outcome: Array, forecast: Array, benchmarks: Mapping[str, Array]) ->
     for name, other in benchmarks.items():
         theirs = (outcome - other) ** 2
         figures[f"rmse_cut_vs_{name}"] = rmse_cut(squared, theirs)
-        figures[f"rmse_cut_vs_{name}_interval"] = list(bootstrap_interval(rmse_cut, squared, theirs, block=_BLOCK))
         figures[f"dm_qlike_t_vs_{name}"] = diebold_mariano(loss, qlike(outcome, other)).t
         figures[f"dm_se_t_vs_{name}"] = diebold_mariano(squared, theirs).t
     return figures
+
+
+def _cut_intervals(outcome: Array, made: Mapping[str, Array]) -> dict[str, dict[str, list[float]]]:
+    """95% intervals of every model's cut against every benchmark, from the same draws of days."""
+    squared = np.column_stack([(outcome - forecast) ** 2 for forecast in made.values()])
+    theirs = [list(made).index(benchmark) for benchmark in BENCHMARKS]
+
+    def cuts(drawn: Array) -> Array:
+        rmse = np.sqrt(drawn.mean(axis=0))
+        return np.asarray(1 - rmse / rmse[theirs][:, None]).ravel()
+
+    low, high = (bound.reshape(len(BENCHMARKS), -1) for bound in bootstrap_intervals(cuts, squared, block=_BLOCK))
+    return {
+        name: {
+            f"rmse_cut_vs_{benchmark}_interval": [float(low[b, k]), float(high[b, k])]
+            for b, benchmark in enumerate(BENCHMARKS)
+        }
+        for k, name in enumerate(made)
+    }
 
 
 def _intervals(scores: Array, bounds: tuple[Array, Array], begin: int) -> dict[str, float]:
@@ -156,12 +184,12 @@ def _intervals(scores: Array, bounds: tuple[Array, Array], begin: int) -> dict[s
     stretch = min(_WORST, len(inside))
     runs = np.concatenate([[0], np.cumsum(inside)])
     before = scores[:begin][np.isfinite(scores[:begin])]
-    fixed = [np.full(len(test), q) for q in np.quantile(before, [0.05, 0.95])]
+    fixed_low, fixed_high = (np.full(len(test), q) for q in np.quantile(before, [0.05, 0.95]))
     return {
         "coverage90": float(inside.mean()),
         "coverage90_worst250": float((runs[stretch:] - runs[:-stretch]).min() / stretch),
         "winkler": float(winkler(test, low, high, 0.9).mean()),
-        "winkler_static": float(winkler(test, *fixed, 0.9).mean()),
+        "winkler_static": float(winkler(test, fixed_low, fixed_high, 0.9).mean()),
         "widest_interval": float((high - low).max()),
     }
 

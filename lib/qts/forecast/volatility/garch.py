@@ -44,7 +44,9 @@ class GarchFit(NamedTuple):
         return np.asarray(found)
 
 
-def fit_garch(returns: Array, *, asymmetric: bool = False, start: GarchFit | None = None, tol: float = 1e-6) -> GarchFit:
+def fit_garch(
+    returns: Array, *, asymmetric: bool = False, start: GarchFit | None = None, tol: float = 1e-6
+) -> GarchFit:
     """Fits GARCH(1,1) of T. Bollerslev (1986), or GJR(1,1) of Glosten, Jagannathan and Runkle (1993), with mean zero.
 
     Fisher's scoring with the expected information sum h^-2 dh dh' / 2 and analytic derivatives, damped after Levenberg

@@ -23,9 +23,9 @@ FEWEST_RATIOS = 20
 class Regression:
     """One model of the family: its regressors decide which.
 
-    In levels the fitted value is the forecast, and the insanity filter of Bollerslev, Patton and Quaedvlieg ("Exploiting
-    the errors", Journal of Econometrics 192, 2016, section 3.2) guards it: a forecast outside the range of the
-    variances seen so far becomes their mean. In logarithms the forecast is exp(fit), times the mean of
+    In levels the fitted value is the forecast, and the insanity filter of Bollerslev, Patton and Quaedvlieg
+    ("Exploiting the errors", Journal of Econometrics 192, 2016, section 3.2) guards it: a forecast outside the range of
+    the variances seen so far becomes their mean. In logarithms the forecast is exp(fit), times the mean of
     variance / exp(fit) over the real-time forecasts so far, which is Duan's smearing (1983) without hindsight and the
     factor that minimises QLIKE; in a crisis such a forecast may rightly pass all that was seen, up to a ceiling.
 

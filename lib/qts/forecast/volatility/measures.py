@@ -48,8 +48,9 @@ class Measures:
 
     def rows(self, index: npt.NDArray[np.integer[Any]] | slice) -> Measures:
         """Some rows only."""
-        columns = {name: getattr(self, name) for name in ("variance", *OPTIONAL)}
-        return Measures(**{name: None if values is None else values[index] for name, values in columns.items()})
+        optional = {name: getattr(self, name) for name in OPTIONAL}
+        part = {name: None if values is None else values[index] for name, values in optional.items()}
+        return Measures(self.variance[index], **part)
 
 
 def means(values: Array) -> list[Array]:

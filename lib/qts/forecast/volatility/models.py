@@ -44,7 +44,7 @@ class VolatilityModel(Protocol):
         ...
 
     def forecast(self, measures: Measures, rows: IntArray) -> Array:
-        """Forecasts of the next row's variance, shape (T, N), with parameters refitted at `rows`; NaN in the warm-up."""
+        """Forecasts of the next row's variance, shape (T, N), parameters refitted at `rows`; NaN in the warm-up."""
         ...
 
 

@@ -168,27 +168,25 @@ def _semivariances(
 ) -> Mapping[str, Array | None]:
     nothing: Mapping[str, Array | None] = {"rs_minus": None, "rs_plus": None}
     names = {"rs_minus": columns.rs_minus, "rs_plus": columns.rs_plus}
-    if not any(names.values()):
+    given = [name for name in names.values() if name is not None]
+    if not given:
         notes.append("No semivariances: har_rs and log_har_rs are left out (--rs-minus, --rs-plus).")
         return nothing
-    found = {key: None if name is None else _numbers(table, name) for key, name in names.items()}
-    minus, plus = found["rs_minus"], found["rs_plus"]
-    if minus is None or plus is None:
-        other = minus if plus is None else plus
-        assert other is not None
-        derived = np.maximum(variance - other, 0.0)
-        minus, plus = (derived, other) if minus is None else (other, derived)
+    if len(given) == 1:
+        one = _numbers(table, given[0])
+        other = np.maximum(variance - one, 0.0)
+        minus, plus = (one, other) if columns.rs_minus else (other, one)
         notes.append("The semivariance that is not named is the variance less the other one.")
+    else:
+        minus, plus = (_numbers(table, name) for name in given)
     both = np.where(np.isfinite(minus) & np.isfinite(plus) & (minus >= 0) & (plus >= 0), minus + plus, np.nan)
-    if not _covers(both, usable, " and ".join(str(n) for n in names.values() if n), "har_rs and log_har_rs", notes):
+    if not _covers(both, usable, " and ".join(given), "har_rs and log_har_rs", notes):
         return nothing
     known = np.isfinite(both)
     return {"rs_minus": np.where(known, minus, variance / 2), "rs_plus": np.where(known, plus, variance / 2)}
 
 
-def _optional(
-    table: pd.DataFrame, name: str | None, option: str, usable: np.ndarray, notes: list[str]
-) -> Array | None:
+def _optional(table: pd.DataFrame, name: str | None, option: str, usable: np.ndarray, notes: list[str]) -> Array | None:
     if name is None:
         notes.append(f"No quarticity: harq is left out ({option}).")
         return None
