@@ -34,15 +34,15 @@ def _measures(seed: int, days: int, series: int = 2) -> Measures:
 
 
 @models
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 1000), cut=st.integers(130, 219))
 def test_appended_rows_never_change_an_earlier_forecast(model, seed: int, cut: int) -> None:
     whole = _measures(seed, 220)
-    for rows in (np.arange(220), np.arange(0, 220, 22)):
-        long = model.forecast(whole, rows)
-        short = model.forecast(whole.rows(slice(cut)), rows[rows < cut])
-        np.testing.assert_array_equal(long[:cut], short)
-        assert (long[125:] > 0).all()
+    rows = np.arange(0, 220, 5)
+    long = model.forecast(whole, rows)
+    short = model.forecast(whole.rows(slice(cut)), rows[rows < cut])
+    np.testing.assert_array_equal(long[:cut], short)
+    assert (long[128:] > 0).all()
 
 
 @models
@@ -195,8 +195,8 @@ def test_the_combination_is_a_geometric_mean_without_the_random_walk() -> None:
 def test_models_by_name() -> None:
     assert [model.name for model in build(["harq"])] == [*BENCHMARKS, "harq"]
     assert len(build(["combination"])) == len(names()) - 1
-    with pytest.raises(ConfigError, match="Did you mean 'harq'"):
-        build(["haqr"])
+    with pytest.raises(ConfigError, match="Did you mean 'gjr'"):
+        build(["gjrr"])
 
 
 def test_a_regression_is_one_line() -> None:

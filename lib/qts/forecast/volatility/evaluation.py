@@ -16,7 +16,7 @@ from qts.forecast.volatility.measures import Measures
 from qts.forecast.volatility.models import BENCHMARKS, COMBINATION, VolatilityModel, combine, forecasts
 from qts.market.bar import Array
 
-#: Days before the first test day: 22 for the longest lag, 60 to fit to, 20 to level by, and some to choose by.
+#: Days before the first test day: up to 42 for the longest lag, 60 to fit to, 20 to level by, and some to choose by.
 LEAST_TRAIN = 150
 _LEAST_TEST = 20
 _WORST = 250  # days of the stretch with the fewest outcomes inside their intervals
@@ -87,7 +87,8 @@ def evaluate(
     low, high, _ = conformal.run(scores)
     test, choice = slice(train - 1, None), slice(train // 2 - 1, train - 1)
     outcome = variance[test]
-    chosen_by = {name: _mean_qlike(variance[choice], forecast[choice]) for name, forecast in made.items()}
+    ready = np.isfinite(np.column_stack(list(made.values()))).all(axis=1)[choice]
+    chosen_by = {name: _mean_qlike(variance[choice][ready], values[choice][ready]) for name, values in made.items()}
     figures: dict[str, dict[str, Any]] = {}
     lower, upper = {}, {}
     cuts = _cut_intervals(outcome, {name: values[test] for name, values in made.items()})
@@ -138,7 +139,7 @@ def _forecasts(
     found = {**forecasts(others, measures, daily), **forecasts(searched, measures, monthly)}
     notes = []
     for name in list(found):
-        made = found[name][train // 2 - 1 : -1] if name not in BENCHMARKS else found[name][train - 1 : -1]
+        made = found[name][train - 1 : -1]
         if not (np.isfinite(made).all() and (made > 0).all()):
             notes.append(f"{name} is left out: it has no positive forecast on some days.")
             del found[name]
@@ -195,5 +196,4 @@ def _intervals(scores: Array, bounds: tuple[Array, Array], begin: int) -> dict[s
 
 
 def _mean_qlike(variance: Array, forecast: Array) -> float:
-    known = np.isfinite(forecast)
-    return float(qlike(variance[known], forecast[known]).mean()) if known.any() else np.inf
+    return float(qlike(variance, forecast).mean()) if len(variance) else np.inf
