@@ -1,11 +1,13 @@
 """Objects named in configuration: a built-in by its short name, a user's own class by its dotted path.
 
 A user adds a strategy or a policy in a file of his own and names it `my_module:MyClass`; the package stays untouched.
+A package of his own may instead give it a short name by an entry point, in the group `qts.strategy` or `qts.policy`.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 from collections.abc import Mapping
 from typing import Any, get_origin
@@ -59,12 +61,17 @@ def require(holds: bool, owner: object, expected: str) -> None:
 def _find(name: str, builtin: Mapping[str, type[Any]], kind: str) -> type[Any]:
     if name in builtin:
         return builtin[name]
-    module_name, colon, attribute = name.partition(":")
-    if not colon:
-        raise ConfigError(
-            f"There is no {kind} {name!r}; built in are {', '.join(sorted(builtin))}, and a class of your own is named "
-            f"package.module:Class.{did_you_mean(name, builtin)}"
-        )
+    if ":" not in name:
+        # Looked up only here, for it reads the metadata of all installed packages.
+        installed = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=f"qts.{kind}")}
+        if name not in installed:
+            known = [*builtin, *installed]
+            raise ConfigError(
+                f"There is no {kind} {name!r}; known are {', '.join(sorted(known))}, and a class of your own is named "
+                f"package.module:Class.{did_you_mean(name, known)}"
+            )
+        name = installed[name]
+    module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:

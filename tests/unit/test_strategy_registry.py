@@ -89,6 +89,22 @@ def test_a_class_of_your_own(own_module: str) -> None:
     assert built["mine"].size == 1  # type: ignore[attr-defined]
 
 
+def test_a_short_name_of_an_installed_package(own_module: str, tmp_path: Path) -> None:
+    installed = tmp_path / "own_strategies-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: own-strategies\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(f"[qts.strategy]\nContrarian = {own_module}:Contrarian\n")
+    built = registry.build({"mine": {"class": "Contrarian", "size": 1.0}})
+    assert type(built["mine"]).__module__ == own_module
+    with pytest.raises(ConfigError, match=r"There is no strategy 'Contrarin'.*Did you mean 'Contrarian'"):
+        registry.build({"mine": {"class": "Contrarin"}})
+
+
+def test_lists_of_a_configuration_are_taken_for_tuples() -> None:
+    built = registry.build({"mine": {"class": "ForecastConsensus", "models": ["har"]}})
+    assert built["mine"].models == ("har",)  # type: ignore[attr-defined]
+
+
 def test_policies_by_name() -> None:
     assert build_policy("thompson", {"forgetting": 0.99}) == GaussianThompson(forgetting=0.99)
     assert build_policy("linucb", {}) == LinUcb()
@@ -102,7 +118,7 @@ def test_policies_by_name() -> None:
         ("linucb", {"alfa": 1.0}, "no parameter 'alfa'.*Did you mean 'alpha'"),
         ("linucb", {"ridge": 0.0}, "ridge > 0"),
         ("thompson", {"forgetting": 1.5}, "0 < forgetting <= 1"),
-        ("thompson", {"class": 3}, "expected one of thompson, linucb"),
+        ("thompson", {"class": 3}, "expected one of thompson, bernoulli_thompson, linucb"),
         ("thompson", [1], "expected its parameters"),
         ("mine", {"class": "own_strategies:Nothing"}, "lacks a method of a policy"),
     ],

@@ -16,7 +16,20 @@ from qts.market.bar import Array, IntArray, State
 from qts.market.state import read
 from qts.plugins import require
 
-__all__ = ["Array", "Choice", "IntArray", "Policy", "State", "draw", "read", "require", "rows_to_learn", "usable"]
+__all__ = [
+    "Array",
+    "Choice",
+    "Drawn",
+    "IntArray",
+    "Policy",
+    "State",
+    "draw",
+    "read",
+    "require",
+    "rows_to_learn",
+    "unit",
+    "usable",
+]
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,15 @@ class Policy(Protocol):
         """
         ...
 
-    def learn(self, state: State, context: Array, arm: IntArray, reward: Array) -> State:
+    def learn(
+        self,
+        state: State,
+        context: Array,
+        arm: IntArray,
+        reward: Array,
+        propensity: Array | None = None,
+        paper: Array | None = None,
+    ) -> State:
         """The state after one matured reward per instrument, in any order and after any delay.
 
         Args:
@@ -74,8 +95,25 @@ class Policy(Protocol):
             context: the context at the time of choice, shape (N, d).
             arm: the arm that was chosen then, shape (N,); negative where there is nothing to learn.
             reward: what it brought, shape (N,); NaN where that is not known (yet).
+            propensity: the probability with which it was chosen then, shape (N,).
+            paper: what every arm would have brought, shape (N, K), where that is known: a strategy that was not chosen
+                has a paper profit. NaN where it is not.
         """
         ...
+
+
+class Drawn:
+    """A policy whose choice is one draw from its probabilities."""
+
+    def draws(self, arms: int) -> int:
+        return 1
+
+    def probabilities(self, state: State, context: Array) -> Array:
+        """See `Policy`."""
+        raise NotImplementedError
+
+    def choose(self, state: State, context: Array, uniforms: Array) -> Choice:
+        return draw(self.probabilities(state, context), uniforms)
 
 
 def draw(probabilities: Array, uniforms: Array) -> Choice:
@@ -101,3 +139,8 @@ def usable(context: Array) -> Array:
 def rows_to_learn(arm: IntArray, reward: Array) -> IntArray:
     """Indices of the rows whose reward is known and whose arm is one."""
     return np.flatnonzero((arm >= 0) & np.isfinite(reward)).astype(np.int64)
+
+
+def unit(reward: Array, low: float, high: float) -> Array:
+    """Rewards between `low` and `high` as numbers from 0 to 1; those outside count as the nearer end."""
+    return np.clip((reward - low) / (high - low), 0.0, 1.0)

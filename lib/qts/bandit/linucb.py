@@ -1,4 +1,4 @@
-"""Linear upper confidence bounds."""
+"""Policies on linear rewards: upper confidence bounds, Thompson sampling, inverse gap weighting."""
 
 from __future__ import annotations
 
@@ -6,116 +6,97 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qts.bandit.base import Array, Choice, IntArray, State, draw, read, require, rows_to_learn, usable
-from qts.bandit.propensity import check_floor, greedy, with_floor
-
-#: Rows whose matrices are worked on at once: they fit into a core's cache.
-_ROWS = 64
+from qts.bandit.base import Array, State, require
+from qts.bandit.propensity import greedy, probability_best, with_floor
+from qts.bandit.ridge import Ridge
 
 
 @dataclass(frozen=True)
-class LinUcb:
-    """Takes the arm whose reward could be the largest, with one ridge regression of the reward per arm.
+class LinUcb(Ridge):
+    """Takes the arm whose reward could be the largest.
 
         score_k(x) = theta_k . x + alpha * sqrt(x . inverse_k x)
-        A_k = ridge * I + sum of x x',   theta_k = inverse_k * sum of reward * x,   inverse_k = A_k^-1
 
-    Kept are the inverse and theta, which a matured reward changes by one Sherman-Morrison step (recursive least
-    squares). Arms of equal score share the choice evenly.
-
-    With forgetting < 1 all evidence of the instrument fades at each of its matured rewards. The ridge must not fade
-    with it, or the inverse grows without bound in directions that contexts no longer visit. So each time one
-    coordinate, in turn, gets back what it lost since its last turn: A += ridge * (1 - forgetting^d) * e e', again a
-    Sherman-Morrison step. The inverse then never exceeds forgetting^-d / ridge, whatever the contexts.
+    with the ridge regressions of `Ridge`. Arms of equal score share the choice evenly.
 
     Source: Li et al., A contextual-bandit approach to personalized news article recommendation (WWW 2010), algorithm 1
-    (ridge 1 there); Russac, Vernade and Cappe, Weighted linear bandits for non-stationary environments (NeurIPS 2019)
-    for the forgetting that keeps the ridge.
+    (ridge 1 there).
 
     Attributes:
         alpha: width of the confidence bound, standard deviations of the reward.
-        ridge: penalty, in units of squared features.
-        forgetting: weight that evidence keeps at each matured reward.
-        floor: least probability of an arm.
     """
 
     alpha: float = 1.0
-    ridge: float = 1.0
-    forgetting: float = 1.0
-    floor: float = 0.01
 
     def __post_init__(self) -> None:
-        require(self.alpha >= 0 and self.ridge > 0, self, "alpha >= 0 and ridge > 0")
-        require(0 < self.forgetting <= 1 and 0 <= self.floor < 1, self, "0 < forgetting <= 1 and 0 <= floor < 1")
-
-    def draws(self, arms: int) -> int:
-        return 1
-
-    def start(self, instruments: int, arms: int, features: int) -> State:
-        check_floor(self.floor, arms)
-        inverse = np.broadcast_to(np.eye(features) / self.ridge, (instruments, arms, features, features))
-        return {
-            "inverse": inverse.copy(),
-            "theta": np.zeros((instruments, arms, features)),
-            "rewards": np.zeros(instruments, dtype=np.int64),
-        }
+        super().__post_init__()
+        require(self.alpha >= 0, self, "alpha >= 0")
 
     def scores(self, state: State, context: Array) -> Array:
         """The upper confidence bounds, shape (N, K)."""
-        x = usable(context)
-        inverse, theta = read(state, "inverse"), read(state, "theta")
-        # x . inverse x as one product of length d * d: far fewer inner loops than one product after the other.
-        instruments, arms, features = theta.shape
-        square = (x[:, :, None] * x[:, None, :]).reshape(instruments, features**2)
-        flat = inverse.reshape(instruments, arms, features**2)
-        width = np.sqrt(np.maximum(np.einsum("nkm,nm->nk", flat, square), 0.0))
-        bound: Array = np.einsum("nkd,nd->nk", theta, x) + self.alpha * width
-        return bound
+        return self.estimates(state, context) + self.alpha * np.sqrt(self.variances(state, context))
 
     def probabilities(self, state: State, context: Array) -> Array:
         return with_floor(greedy(self.scores(state, context)), self.floor)
 
-    def choose(self, state: State, context: Array, uniforms: Array) -> Choice:
-        return draw(self.probabilities(state, context), uniforms)
 
-    def learn(self, state: State, context: Array, arm: IntArray, reward: Array) -> State:
-        rows = rows_to_learn(arm, reward)
-        arms = arm[rows]
-        inverse, theta = read(state, "inverse").copy(), read(state, "theta").copy()
-        rewards = state["rewards"].astype(np.int64)
-        if self.forgetting < 1 and context.shape[1]:
-            for start in range(0, len(rows), _ROWS):
-                block = rows[start : start + _ROWS]
-                inverse[block], theta[block] = self._forget(inverse[block], theta[block], rewards[block])
-        rewards[rows] += 1
-        inverse[rows, arms], theta[rows, arms] = _observe(
-            inverse[rows, arms], theta[rows, arms], usable(context)[rows], reward[rows]
-        )
-        return {"inverse": inverse, "theta": theta, "rewards": rewards}
+@dataclass(frozen=True)
+class LinThompson(Ridge):
+    """Takes an arm with the probability that its reward is the largest.
 
-    def _forget(self, inverse: Array, theta: Array, rewards: IntArray) -> tuple[Array, Array]:
-        """All arms of some rows (M) after evidence and ridge have faded and one coordinate has its ridge back."""
-        features = theta.shape[-1]
-        turn = rewards % features
-        inverse = inverse / self.forgetting
-        weight = self.ridge * (1.0 - self.forgetting**features)
-        column = inverse[np.arange(len(turn)), :, :, turn]
-        scale = 1.0 / weight + np.take_along_axis(column, turn[:, None, None], axis=2)
-        known = np.take_along_axis(theta, turn[:, None, None], axis=2)
-        return _shrink(inverse, column, scale), theta - column * (known / scale)
+        theta_k . x | data ~ N(theta_k . x, alpha^2 x . inverse_k x), independent over arms
 
+    As in `GaussianThompson` the probability is computed and then drawn from. Where a context is nothing, all arms are
+    equal.
 
-def _observe(inverse: Array, theta: Array, x: Array, reward: Array) -> tuple[Array, Array]:
-    """One arm per row after one reward: inverse (M, d, d), theta (M, d), x (M, d), reward (M,)."""
-    column = np.einsum("mij,mj->mi", inverse, x)
-    scale = 1.0 + np.einsum("mi,mi->m", column, x)
-    error = (reward - np.einsum("mi,mi->m", theta, x)) / scale
-    return _shrink(inverse, column, scale[:, None]), theta + column * error[:, None]
+    Source: Agrawal and Goyal, Thompson sampling for contextual bandits with linear payoffs (ICML 2013).
+
+    Attributes:
+        alpha: standard deviation of a reward around its mean; less is less exploration.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.alpha > 0, self, "alpha > 0")
+
+    def probabilities(self, state: State, context: Array) -> Array:
+        mean = self.estimates(state, context)
+        sd = self.alpha * np.sqrt(self.variances(state, context))
+        # A direction that was never seen under no context at all has no spread: any small one makes its arms equal.
+        return with_floor(probability_best(mean, np.maximum(sd, 1e-6)), self.floor)
 
 
-def _shrink(inverse: Array, column: Array, scale: Array) -> Array:
-    """Inverse - column column' / scale: the Sherman-Morrison step."""
-    # The product first, then the division: that way the inverse stays symmetric to the last bit.
-    product = column[..., :, None] * column[..., None, :]
-    product /= scale[..., None]
-    return np.subtract(inverse, product, out=product)
+@dataclass(frozen=True)
+class SquareCb(Ridge):
+    """Takes an arm the more rarely the further its estimate lies behind the best one (inverse gap weighting).
+
+        p_k = 1 / (K + gamma * (max estimate - estimate_k)) but for the best arm, which has the rest
+        gamma = scale * (matured rewards + 1)^growth
+
+    Arms of equal best estimate share evenly.
+
+    Source: Foster and Rakhlin, Beyond UCB: optimal and efficient contextual bandits with regression oracles (ICML
+    2020), with ridge regression as the oracle.
+
+    Attributes:
+        scale: of gamma, for rewards of unit range.
+        growth: power of the number of rewards; .5 is the theory's.
+    """
+
+    scale: float = 10.0
+    growth: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.scale > 0 and 0 <= self.growth <= 1, self, "scale > 0 and 0 <= growth <= 1")
+
+    def probabilities(self, state: State, context: Array) -> Array:
+        estimate = self.estimates(state, context)
+        arms = estimate.shape[1]
+        gamma = self.scale * (state["rewards"].astype(np.float64) + 1.0) ** self.growth
+        best = greedy(estimate)
+        behind = 1.0 / (arms + gamma[:, None] * (estimate.max(axis=1)[:, None] - estimate))
+        others = np.where(best > 0, 0.0, behind)
+        return with_floor(others + best * (1.0 - others.sum(axis=1))[:, None], self.floor)

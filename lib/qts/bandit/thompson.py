@@ -1,4 +1,4 @@
-"""Thompson sampling."""
+"""Thompson sampling without context."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qts.bandit.base import Array, Choice, IntArray, State, draw, read, require, rows_to_learn
-from qts.bandit.propensity import check_floor, probability_best, with_floor
+from qts.bandit.base import Array, IntArray, State, read, require, unit
+from qts.bandit.counted import Counted
+from qts.bandit.propensity import probability_best, probability_best_beta
 
 
 @dataclass(frozen=True)
-class GaussianThompson:
+class GaussianThompson(Counted):
     """Chooses an arm with the probability that it is the best, given normal rewards and a N(0, prior_var) prior.
 
         mean_k | data ~ N(sum_k / noise_var * v_k, v_k),   1 / v_k = 1 / prior_var + pulls_k / noise_var
 
     The probability is computed and then drawn from, which is the same as to draw every arm's mean and to take the
-    largest, and makes the propensity exact. With forgetting < 1 old evidence fades at every matured reward of the
-    instrument, so that the policy follows a market that drifts. Contexts are ignored.
+    largest, and makes the propensity exact. Contexts are ignored.
 
     Source: Thompson (Biometrika, 1933); Raj and Kalyani, Taming non-stationary bandits (2017) for the forgetting.
 
     Attributes:
         prior_var: variance of the arms' means before anything is known.
         noise_var: variance of a reward around its arm's mean.
-        forgetting: weight that evidence keeps at each matured reward.
-        floor: least probability of an arm.
 
     >>> policy = GaussianThompson(floor=0.0)
     >>> state = policy.start(instruments=1, arms=2, features=0)
@@ -37,33 +35,57 @@ class GaussianThompson:
 
     prior_var: float = 1.0
     noise_var: float = 1.0
-    forgetting: float = 1.0
-    floor: float = 0.01
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.prior_var > 0 and self.noise_var > 0, self, "positive variances")
-        require(0 < self.forgetting <= 1 and 0 <= self.floor < 1, self, "0 < forgetting <= 1 and 0 <= floor < 1")
 
-    def draws(self, arms: int) -> int:
-        return 1
-
-    def start(self, instruments: int, arms: int, features: int) -> State:
-        check_floor(self.floor, arms)
-        return {"pulls": np.zeros((instruments, arms)), "sum": np.zeros((instruments, arms))}
-
-    def probabilities(self, state: State, context: Array) -> Array:
+    def preferences(self, state: State) -> Array:
         variance = 1.0 / (1.0 / self.prior_var + read(state, "pulls") / self.noise_var)
         mean = variance * read(state, "sum") / self.noise_var
-        return with_floor(probability_best(mean, np.sqrt(variance)), self.floor)
+        return probability_best(mean, np.sqrt(variance))
 
-    def choose(self, state: State, context: Array, uniforms: Array) -> Choice:
-        return draw(self.probabilities(state, context), uniforms)
 
-    def learn(self, state: State, context: Array, arm: IntArray, reward: Array) -> State:
-        rows = rows_to_learn(arm, reward)
-        pulls, total = read(state, "pulls").copy(), read(state, "sum").copy()
-        pulls[rows] *= self.forgetting
-        total[rows] *= self.forgetting
-        pulls[rows, arm[rows]] += 1.0
-        total[rows, arm[rows]] += reward[rows]
-        return {"pulls": pulls, "sum": total}
+@dataclass(frozen=True)
+class BernoulliThompson(Counted):
+    """Chooses an arm with the probability that it is the best, given Bernoulli rewards and a Beta prior.
+
+        mean_k | data ~ Beta(successes + wins_k, failures + losses_k)
+
+    Rewards between `low` and `high` count as parts of a win and a loss. As in `GaussianThompson` the probability is
+    computed, here to about a thousandth, and then drawn from, so that the propensity is exact.
+
+    Source: Thompson (Biometrika, 1933); Chapelle and Li, An empirical evaluation of Thompson sampling (NeurIPS 2011).
+
+    Attributes:
+        successes: of the prior, at least .5.
+        failures: of the prior, at least .5.
+        low: reward that is a loss.
+        high: reward that is a win.
+    """
+
+    successes: float = 1.0
+    failures: float = 1.0
+    low: float = -3.0
+    high: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.successes >= 0.5 and self.failures >= 0.5, self, "successes and failures of at least 0.5")
+        require(self.low < self.high, self, "low < high")
+
+    def preferences(self, state: State) -> Array:
+        pulls, wins = read(state, "pulls"), read(state, "sum")
+        return probability_best_beta(self.successes + wins, self.failures + np.maximum(pulls - wins, 0.0))
+
+    def learn(
+        self,
+        state: State,
+        context: Array,
+        arm: IntArray,
+        reward: Array,
+        propensity: Array | None = None,
+        paper: Array | None = None,
+    ) -> State:
+        known = np.where(np.isfinite(reward), unit(reward, self.low, self.high), np.nan)
+        return super().learn(state, context, arm, known)

@@ -47,6 +47,65 @@ def ope(
     report(as_json, work, _show)
 
 
+@app.command()
+def simulate(
+    input_: Annotated[Path, typer.Option("--input", help="csv or parquet: features and a label, one row a case.")],
+    label: Annotated[str, typer.Option("--label", help="Column of the right arm; any type.")],
+    policy: Annotated[str, typer.Option("--policy", help="linucb, lints, squarecb, thompson, ucb1, ...")] = "linucb",
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rows are tiled where there are fewer.")] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the rows' order and the policy's draws.")] = 0,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--param", help="Of the policy, say alpha=0.3; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Plays a policy on a labelled table.
+
+    The label is the right arm: a right choice earns 1, a wrong one 0, and only the chosen arm's reward is seen.
+    """
+
+    def work() -> Summary:
+        from qts.bandit import simulate as simulation
+        from qts.bandit.registry import build_policy
+        from qts.commands.files import read_table, require_columns
+
+        given = dict(_parameter(text) for text in parameter or ())
+        built = build_policy(policy, {**simulation.LABELLED.get(policy, {}), **given})
+        frame = read_table(input_, "features and a label, one row a case")
+        require_columns(frame, [label], input_)
+        data = simulation.table(frame, label)
+        return {"policy": policy, **simulation.summary(simulation.play(built, data, rounds, seed), data), "seed": seed}
+
+    report(as_json, work, _show_simulation)
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    import yaml
+
+    from qts.errors import ConfigError
+
+    name, equals, value = text.partition("=")
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        read = None
+    if not name or not equals or read is None:
+        raise ConfigError(f"--param {text!r} is no parameter; expected name=value, such as alpha=0.3.")
+    return name, read
+
+
+def _show_simulation(console: Console, summary: Summary) -> None:
+    low, high = summary["interval"]
+    console.print(
+        f"{summary['policy']}: mean reward {summary['mean_reward']:.4f} [{low:.4f}, {high:.4f}] over "
+        f"{summary['rounds']:,} rounds, {summary['mean_reward_last_2000']:.4f} over the last 2,000."
+    )
+    console.print(
+        f"{summary['arms']} arms, {summary['features']} features, {summary['rows']:,} rows. Always the commonest arm: "
+        f"{summary['baseline']['majority']:.4f}; any arm: {summary['baseline']['uniform']:.4f}."
+    )
+
+
 def _summary(result: Any) -> Summary:
     from dataclasses import asdict
 

@@ -15,7 +15,7 @@ from qts.portfolio.accounting import Book
 from qts.risk.limits import Limits
 from qts.trading import across
 from qts.trading.controls import Controls
-from qts.trading.propose import BY_POLICY, Desk, Proposals, propose, start
+from qts.trading.propose import BY_ARM, BY_POLICY, Desk, Proposals, propose, start
 from qts.trading.record import Recorder
 from qts.trading.settle import SettleConfig, settle
 from qts.trading.universe import Universe
@@ -84,7 +84,10 @@ def align(account: Account, desk: Desk, universe: Universe) -> Account:
         old = account.desk.get(key)
         if old is None or _owner(key) in restarted:
             continue
-        if key not in BY_POLICY:
+        if key in BY_ARM:
+            if account.arms == aligned.arms:
+                values[to] = old[of]
+        elif key not in BY_POLICY:
             values[to] = old[of]
         elif old.shape[2:] == values.shape[2:]:
             values[np.ix_(to, policy_to)] = old[np.ix_(of, policy_of)]

@@ -23,8 +23,9 @@ from qts.trading import across
 #: What a policy knows when it chooses; each is a ratio without unit, clipped to [-5, 5]; 0 while unknown.
 CONTEXT = ("constant", "last_return", "trend", "volatility_ratio", "forecast_ratio", "position")
 
-#: Arrays of the state whose second axis is the policies'.
-BY_POLICY = frozenset({"arm", "position", "previous", "context"})
+#: Arrays of the state whose second axis is the policies', and those whose second axis is the arms'.
+BY_POLICY = frozenset({"arm", "propensity", "position", "previous", "context"})
+BY_ARM = frozenset({"signals"})
 
 _DECAY = 0.94  # per bar: RiskMetrics' daily constant (J.P. Morgan, 1996)
 _SLOW_DECAY = 0.99
@@ -90,7 +91,9 @@ def start(desk: Desk, instruments: int) -> State:
         "trend": np.zeros(instruments),
         "decided_at": np.zeros(instruments, dtype=np.int64),
         "decided_volatility": np.full(instruments, np.nan),
+        "signals": np.zeros((instruments, arms)),
         "arm": np.full((instruments, policies), -1, dtype=np.int64),
+        "propensity": np.full((instruments, policies), np.nan),
         "position": np.zeros((instruments, policies)),
         "previous": np.zeros((instruments, policies)),
         "context": np.zeros((instruments, policies, len(CONTEXT))),
@@ -144,19 +147,23 @@ def _step(desk: Desk, state: State, bar: Bar, names: Sequence[str], out: Proposa
 
 
 def _mature(desk: Desk, state: State, change: Array, here: npt.NDArray[np.bool_], out: Proposals, row: int) -> None:
-    """The choice made at an instrument's bar before is worth what the price did since."""
+    """The choice made at an instrument's bar before is worth what the price did since; so is every other arm."""
     out.reward_time[row] = np.where(here, state["decided_at"], 0)
     for number, (name, policy) in enumerate(desk.policies.items()):
         arm = np.where(here & np.isfinite(change), state["arm"][:, number], -1)
-        gain = reward(
-            state["position"][:, number],
-            state["previous"][:, number],
-            change,
-            desk.cost,
-            state["decided_volatility"],
-        )
+        previous = state["previous"][:, number]
+        volatility = state["decided_volatility"]
+        gain = reward(state["position"][:, number], previous, change, desk.cost, volatility)
         gain = np.where(arm >= 0, gain, np.nan)
-        learnt = policy.learn(_part(state, f"policy/{name}/"), state["context"][:, number], arm, gain)
+        paper = reward(state["signals"], previous[:, None], change[:, None], desk.cost, volatility[:, None])
+        learnt = policy.learn(
+            _part(state, f"policy/{name}/"),
+            state["context"][:, number],
+            arm,
+            gain,
+            propensity=state["propensity"][:, number],
+            paper=paper,
+        )
         _put(state, f"policy/{name}/", learnt)
         out.reward[row, :, number] = gain
         out.reward_arm[row, :, number] = np.where(np.isfinite(gain), arm, -1)
@@ -194,7 +201,7 @@ def _choose(
         "forecast_ratio": log_return(state["slow_variance"], np.maximum(forecast, _FLOOR**2)),
     }
     signals = out.signals[row]
-    arms, positions, previous, contexts = [], [], [], []
+    arms, propensities, positions, previous, contexts = [], [], [], [], []
     for number, (name, policy) in enumerate(desk.policies.items()):
         held = state["position"][:, number]
         columns = [common.get(key, held) for key in CONTEXT]
@@ -207,10 +214,13 @@ def _choose(
         out.propensity[row, :, number] = np.where(here, choice.propensity, np.nan)
         out.target[row, :, number] = np.where(here, target, np.nan)
         arms.append(np.where(here, choice.arm, state["arm"][:, number]))
+        propensities.append(np.where(here, choice.propensity, state["propensity"][:, number]))
         positions.append(np.where(here, target, held))
         previous.append(np.where(here, held, state["previous"][:, number]))
         contexts.append(np.where(here[:, None], context, state["context"][:, number]))
     state["arm"], state["position"] = np.stack(arms, axis=1), np.stack(positions, axis=1)
+    state["propensity"] = np.stack(propensities, axis=1)
+    state["signals"] = np.where(here[:, None], signals, state["signals"])
     state["previous"], state["context"] = np.stack(previous, axis=1), np.stack(contexts, axis=1)
     state["decided_volatility"] = np.where(here, volatility, state["decided_volatility"])
     state["decided_at"] = np.where(here, bar.time, state["decided_at"])
