@@ -70,7 +70,7 @@ def build_policy(name: str, params: Mapping[str, Any]) -> Policy:
     takes = inspect.signature(policy.learn).parameters
     if missing := [name for name in ("propensity", "paper") if name not in takes]:
         raise ConfigError(
-            f"policies.{name}: learn of {kind} takes {', '.join(takes)}; it also needs {' and '.join(missing)}, which it "
-            "may ignore. See qts.bandit.base.Policy."
+            f"policies.{name}: learn of {kind} takes {', '.join(takes)}; it also needs {' and '.join(missing)}, "
+            "which it may ignore. See qts.bandit.base.Policy."
         )
     return policy
