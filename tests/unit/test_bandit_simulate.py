@@ -105,7 +105,7 @@ def test_the_command_prints_the_contract(tmp_path: Path, capsys: pytest.CaptureF
         ({"--policy": "linucbb"}, "Did you mean 'linucb'"),
         ({"--label": "targt"}, "Did you mean 'target'"),
         ({"--input": "no.csv"}, "There is no file"),
-        ({"--rounds": "0"}, "0 is not in the range"),
+        ({"--rounds": "0"}, "greater than or equal to 1"),
         ({"--param": "alpha"}, "expected name=value"),
         ({"--param": "alpha=-1"}, "alpha >= 0"),
         ({"--param": "beta=1"}, "no parameter 'beta'"),

@@ -222,7 +222,15 @@ class OnlyArm:
     def choose(self, state: State, context: Array, uniforms: Array) -> Choice:
         return Choice(np.zeros(len(context), dtype=np.int64), np.ones(len(context)))
 
-    def learn(self, state: State, context: Array, arm: IntArray, reward: Array) -> State:
+    def learn(
+        self,
+        state: State,
+        context: Array,
+        arm: IntArray,
+        reward: Array,
+        propensity: Array | None = None,
+        paper: Array | None = None,
+    ) -> State:
         return state
 
 
