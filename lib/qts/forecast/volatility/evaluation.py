@@ -87,7 +87,7 @@ def evaluate(
     low, high, _ = conformal.run(scores)
     test, choice = slice(train - 1, None), slice(train // 2 - 1, train - 1)
     outcome = variance[test]
-    ready = np.isfinite(np.column_stack(list(made.values()))).all(axis=1)[choice]
+    ready = np.isfinite(np.column_stack(list(made.values()))[choice]).all(axis=1)
     chosen_by = {name: _mean_qlike(variance[choice][ready], values[choice][ready]) for name, values in made.items()}
     figures: dict[str, dict[str, Any]] = {}
     lower, upper = {}, {}
