@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from qts import __version__
-from qts.commands import backtest, bandit, control, demo, inspect, jobs, regime, volatility
+from qts.commands import backtest, bandit, control, demo, inspect, jobs, regime, sentiment, volatility
 from qts.commands.common import guard, load, report
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ jobs.register(app)
 inspect.register(app)
 regime.register(app)
 backtest.register(app)
+sentiment.register(app)
 app.add_typer(control.app, name="control")
 app.add_typer(bandit.app, name="bandit")
 app.add_typer(volatility.app, name="volatility")

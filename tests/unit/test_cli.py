@@ -20,7 +20,7 @@ from qts.errors import DataError, MissingInput
 COMMANDS = [
     (name,) for name in ("demo", "ingest", "bars", "forecast", "trade", "monitor", "tables", "maintain", "explain")
 ] + [
-    ("scorecard",), ("doctor",), ("risk", "check"), ("regime", "fit"),
+    ("scorecard",), ("doctor",), ("risk", "check"), ("regime", "fit"), ("sentiment", "score"),
     *(("control", action) for action in ("halt", "reduce", "flatten", "resume", "status")),
 ]  # fmt: skip
 
@@ -38,7 +38,7 @@ def test_every_command_has_help_and_json(command, capsys):
     shown = capsys.readouterr().out
     assert f"Usage: qts {' '.join(command)}" in shown
     assert "--json" in shown
-    assert "--workdir" in shown or command in {("risk", "check"), ("regime", "fit")}
+    assert "--workdir" in shown or command in {("risk", "check"), ("regime", "fit"), ("sentiment", "score")}
 
 
 def test_version_and_bare_command(capsys):

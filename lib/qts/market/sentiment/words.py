@@ -1,0 +1,137 @@
+"""The word lists of the finance lexicon. Written for this project, under its licence; no published list was copied.
+
+Every form is spelt out: a stemmer would make "better" of "betterment" and "share" of "shared". A figure is the weight
+of a cue; about 1 is a plain statement such as "profit rose", below one half a hint that needs company.
+"""
+
+from __future__ import annotations
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+def _weights(**by_weight: str) -> dict[str, float]:
+    """From `w6="good better"` to {"good": .6, "better": .6}."""
+    return {word: int(weight[1:]) / 10 for weight, words in by_weight.items() for word in words.split()}
+
+
+#: A figure went up or down; good or bad depends on the figure.
+UP = word_set(
+    "rise rises rose risen rising increase increases increased increasing grow grows grew grown growing climb "
+    "climbs climbed climbing jump jumps jumped jumping surge surges surged surging soar soars soared soaring gain "
+    "gains gained gaining double doubles doubled doubling triple tripled quadrupled raise raises raised raising "
+    "lift lifts lifted lifting boost boosts boosted boosting expand expands expanded expanding accelerate "
+    "accelerates accelerated accelerating widen widens widened widening higher growth upturn rebound rebounded "
+    "rally rallied exceed exceeds exceeded exceeding multiplied upped uptick swelled peaked hike hiked bigger "
+    "larger greater"
+)
+DOWN = word_set(
+    "fall falls fell fallen falling decrease decreases decreased decreasing decline declines declined declining "
+    "drop drops dropped dropping slip slips slipped slipping slump slumps slumped slumping plunge plunges plunged "
+    "plunging tumble tumbles tumbled tumbling sink sinks sank sunk shrink shrinks shrank shrunk shrinking "
+    "diminish diminished diminishing halve halved reduce reduces reduced reducing reduction reductions lower "
+    "lowers lowered lowering cut cuts cutting trim trims trimmed trimming slow slows slowed slowing narrow "
+    "narrows narrowed narrowing downturn dip dipped slid slides sliding shed sheds dwindled eased eroded smaller "
+    "fewer contraction"
+)
+#: Changes that need an object that is named: "cut paper", "raise funds" and "double room" are no news.
+NEEDS_FIGURE = word_set(
+    "cut cuts cutting raise raises raising lift lifts lifting lifted double doubles triple trim trims trimming "
+    "narrow shed sheds slow lower expand expands gain bigger larger greater smaller slides sliding sink larger "
+    "widen exceed hike trimmed raised growing rising gaining increasing falling declining decreasing expanding "
+    "accelerating exceeding dropping slipping sliding reducing lowering"
+)
+
+#: Figures that should be high.
+GOOD = word_set(
+    "sales turnover revenue revenues income earnings ebit ebitda eps margin margins order orders backlog demand "
+    "volume volumes output production capacity deliveries shipments exports share shares stock stocks dividend "
+    "dividends cash result results performance customers subscribers passengers traffic users visitors employment "
+    "personnel staff workforce jobs headcount employees efficiency productivity quality competitiveness rating "
+    "outlook guidance forecast forecasts estimate estimates target return returns occupancy business activity "
+    "exports market markets base utilisation utilization economy index deposits lending premiums assets sale fees "
+    "commissions circulation value subscriptions position growth presence awareness popularity recommendation "
+    "valuation sector segment division unit surplus payout"
+)
+PROFIT = word_set("profit profits profitability ebit ebitda eps earnings income pbt")
+#: Figures that should be low.
+BAD = word_set(
+    "cost costs expense expenses expenditure expenditures debt debts liabilities gearing unemployment layoffs "
+    "lay-offs writedowns write-downs impairment impairments provisions risk risks emissions consumption delay "
+    "delays inflation tax taxes defaults complaints absences accidents churn waste downtime overcapacity "
+    "competition burden leverage indebtedness redundancies shortage spending claims interest "
+    "time"
+)
+LOSS = word_set("loss losses deficit")
+#: What is for sale or owned: who holds more of it is neither good nor bad news.
+OWNED = word_set("stake stakes holding holdings ownership shareholding capital votes funds money financing")
+#: Before "prices": what a company pays, not what it gets.
+INPUTS = word_set("raw material materials fuel energy oil electricity input commodity wood pulpwood steel grain feed")
+
+POSITIVE = _weights(
+    w3="well top reliable flexible modern effective easy support supports supported enable enables enabling innovative",
+    w4="solid efficient advantage advantages opportunity opportunities competitive environmentally-friendly "
+    "high-quality benefit benefits easier ahead interesting sustainable confidence",
+    w5="popular milestone milestones faster savings synergy synergies pleased happy glad satisfied delighted "
+    "proud confident optimistic promising attractive enhance enhances enhanced enhancing successful "
+    "successfully success good secured strengthens",
+    w7="better best strong stronger strongest strongly robust healthy favourable favorable favourably positive "
+    "positively excellent outstanding profitable benefited breakthrough improve improves improved improving "
+    "improvement improvements strengthen strengthened strengthening booming buoyant turnaround recovered "
+    "recovery recovering recover lucrative award-winning prize winner outperform outperformed outperforms beat "
+    "beats thriving flourishing recovers bullish upbeat brisk",
+    w10="upgrade upgraded upgrades record-high record-breaking",
+)
+NEGATIVE = _weights(
+    w3="uncertain uncertainty cautious volatile volatility restructuring despite lack limited",
+    w5="pressure pressures unable fire hit lost loses lose investigation probe concern concerns concerned worry "
+    "worried worries challenging tough difficult difficulty difficulties low unclear "
+    "penalty restructure late",
+    w7="weak weaker weakest weakly weakness weaken weakened weakening weakens poor poorly worse worst bad problem "
+    "problems crisis recession fear fears threat threats adverse adversely unfavourable unfavorable negative "
+    "negatively disappointing disappointed disappointment failure failures fail fails failed failing "
+    "loss-making unprofitable damage damaged damages harm harmed dispute disputes lawsuit lawsuits sued "
+    "litigation fraud penalties sanctions breach violation accused illegal strike strikes accident explosion "
+    "defect defects faulty recall recalls shortages delayed postpone postponed postponement suspend suspended "
+    "suspension halt halted stoppage shutdown closure closures warning warned warns struggling struggle "
+    "struggles suffer suffers suffered suffering hurt slowdown sluggish stagnant stagnated slack deteriorate "
+    "deteriorated deteriorating deterioration worsen worsened worsening collapse collapsed crash crashed "
+    "pessimistic doubt doubts write-down writedown cancel cancelled canceled cancellation terminate terminated "
+    "termination discontinue discontinued abandoned scrapped plummeted underperform bearish gloomy bleak "
+    "loss-maker dismissed dismissal dismissals oversupply hampered burdened misconduct violated fined",
+    w10="bankrupt bankruptcy insolvency insolvent downgrade downgraded downgrades layoff layoffs lay-off lay-offs "
+    "redundancy redundancies profit-warning job-cuts",
+)
+
+NEGATIONS = word_set("no not n't never without nor neither none cannot hardly")
+BOOSTERS = word_set(
+    "significantly sharply strongly considerably substantially markedly clearly very highly heavily dramatically "
+    "remarkably exceptionally extremely steeply notably"
+)
+DAMPENERS = word_set(
+    "slightly somewhat marginally moderately little partly modestly slight modest marginal fractionally"
+)
+UNCERTAIN = word_set(
+    "may might could possibly perhaps probably likely unlikely uncertain uncertainty unclear approximately if "
+    "whether expects expected estimates estimated believes assume assumes plans considering potential possible "
+    "risk risks depends depending seems appears should would"
+)
+#: Of these, the ones that take weight from the next cue.
+MODALS = word_set("may might could possibly perhaps unlikely if whether")
+
+MONTHS = word_set(
+    "january february march april may june july august september october november december jan feb mar apr jun "
+    "jul aug sep sept oct nov dec"
+)
+
+#: After these comes the older figure.
+COMPARES = word_set("from against versus vs")
+#: Where the object of a verb has ended.
+STOPS = word_set(
+    "to by from due because as on after amid thanks while and but or than in at with that which for against "
+    "compared although however whereas despite , ; . : ( )"
+)
+#: Where a clause ends.
+CLAUSE = word_set("; . while whereas although though but however :")

@@ -1,0 +1,238 @@
+"""The finance lexicon: directions, comparisons, negation; unseen sentences; whatever a text may hold."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from finance_sentences import labelled
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qts import cli
+from qts.errors import ConfigError, SetupError
+from qts.market.sentiment import words
+from qts.market.sentiment.lexicon import Lexicon
+from qts.market.sentiment.scorer import LABELS, build
+from qts.market.sentiment.tokens import tokenise
+from qts.market.sentiment.transformer import Transformer
+
+
+def score(text: str | None) -> float:
+    return float(Lexicon().score([text]).score[0])
+
+
+def label(text: str | None) -> str:
+    return Lexicon().score([text]).label[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # the figure decides what a rise is worth
+        ("Profit rose.", "positive"), ("Costs rose.", "negative"), ("Costs fell.", "positive"),
+        ("The loss widened.", "negative"), ("The loss narrowed.", "positive"), ("Margins narrowed.", "negative"),
+        ("Unemployment decreased.", "positive"), ("The company reduced its staff.", "negative"),
+        ("Raw material prices increased.", "negative"), ("Share prices increased.", "positive"),
+        # amounts side by side, whatever the verb
+        ("Operating profit was EUR 13.1 mn, compared to EUR 8.7 mn in 2007.", "positive"),
+        ("Operating profit was EUR 8.7 mn, compared to EUR 13.1 mn in 2007.", "negative"),
+        ("Net debt was EUR 5 mn against EUR 9 mn.", "positive"),
+        ("The result was a loss of EUR 2 mn versus a profit of EUR 1 mn.", "negative"),
+        ("A profit of EUR 1 mn compared with a loss of EUR 2 mn.", "positive"),
+        ("A loss of EUR 1 mn compared with a loss of EUR 2 mn.", "positive"),
+        ("Sales went from EUR 900 thousand to EUR 1.2 mn.", "positive"),
+        ("Sales went from EUR 1.2 bn to EUR 900 mn.", "negative"),
+        ("EPS was EUR0 .12 , against EUR0 .08 .", "positive"),
+        ("Sales were EUR 5 mn (USD 7 mn), compared to EUR 4 mn (USD 6 mn).", "positive"),
+        ("Sales were EUR 5 mn in 2006, compared to EUR 5 mn in 2005.", "neutral"),
+        ("Market share was 31 %, down from 33 %.", "negative"),
+        ("Cash flow was EUR 7 mn, compared to a negative EUR 68 mn.", "positive"),
+        # what is no news
+        ("The investor raised its stake to 5.2 % from 4.9 %.", "neutral"),
+        ("The increase in share capital was registered.", "neutral"),
+        ("The company raised EUR 20 mn in a share issue.", "neutral"),
+        ("The start-up was set up in 2004.", "neutral"),
+        ("The offer runs from 3 May to 12 June.", "neutral"),
+        ("Net sales were EUR 12 mn in 2006.", "neutral"),
+        # events
+        ("The yard won an order for two ferries.", "positive"), ("The mill lays off 40 people.", "negative"),
+        ("It signed a contract with the city.", "positive"), ("It signed an agreement to sell a plot.", "neutral"),
+        ("Earnings missed expectations.", "negative"), ("Earnings beat expectations.", "positive"),
+    ],
+)  # fmt: skip
+def test_what_a_sentence_says(text, expected):
+    assert label(text) == expected
+
+
+def test_manner_scales_a_cue():
+    plain = score("Profit rose.")
+    assert score("Profit rose sharply.") > plain > score("Profit rose slightly.") > 0
+    assert score("Profit did not rise.") < 0
+    assert score("There were no problems.") > score("There were problems.")
+    assert 0 < score("Profit may rise.") < plain
+    low, high = (
+        Lexicon().score(["Profit rose to 5 mn.", "Profit may possibly rise if demand seems likely."]).uncertainty
+    )
+    assert low == 0 < high <= 1
+
+
+def test_unseen_sentences():
+    """Above .72, and above counting the tone words alone, on sentences composed after the lexicon."""
+    rows = labelled()
+    truth = [row[1] for row in rows]
+    found = Lexicon().score([row[0] for row in rows]).label
+
+    def counted(text: str) -> str:
+        tokens = tokenise(text).words
+        tone = sum(word in words.POSITIVE or word in words.UP for word in tokens)
+        tone -= sum(word in words.NEGATIVE or word in words.DOWN or word in words.LOSS for word in tokens)
+        return LABELS[1 + (tone > 0) - (tone < 0)]
+
+    right = np.array([a == b for a, b in zip(found, truth, strict=True)])
+    by_count = np.array([counted(row[0]) == row[1] for row in rows])
+    assert len(rows) >= 150
+    assert right.mean() > 0.72
+    # A paired bootstrap of the difference to the plain count stays above zero.
+    draws = np.random.default_rng(0).integers(0, len(rows), (2000, len(rows)))
+    assert np.quantile((right[draws].mean(axis=1) - by_count[draws].mean(axis=1)), 0.025) > 0
+    for name in LABELS:
+        mine = [a for a, b in zip(found, truth, strict=True) if b == name]
+        assert mine.count(name) / len(mine) > 0.6
+
+
+@given(st.text(max_size=300))
+def test_any_text_has_a_score(text):
+    found = Lexicon().score([text, None])
+    assert np.isfinite(found.score).all()
+    assert (np.abs(found.score) <= 1).all()
+    assert found.label[1] == "neutral"
+    assert found.score[1] == 0
+    assert ((found.uncertainty >= 0) & (found.uncertainty <= 1)).all()
+
+
+@given(st.lists(st.sampled_from([text for text, _ in labelled()]), min_size=1, max_size=8))
+def test_a_score_depends_on_its_text_alone(texts):
+    together = Lexicon().score(texts)
+    assert together.score.tolist() == [score(text) for text in texts]
+    assert together.label == [label(text) for text in texts]
+
+
+@given(old=st.integers(1, 10**6), new=st.integers(1, 10**6), unit=st.sampled_from(["", " thousand", " mn", "bn"]))
+def test_turning_a_comparison_turns_its_sign(old, new, unit):
+    first, second = (
+        score(f"Profit was EUR {a}{unit}, compared to EUR {b}{unit}.") for a, b in ((new, old), (old, new))
+    )
+    assert first == -second
+    assert np.sign(first) == np.sign(new - old)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "\x00\ud800", "Liikevoitto kasvoi 13,1 miljoonaan euroon.", "营业利润增长", "1" * 100_000, "(" * 50_000,
+     "1 ," * 100_000, "signed " * 100_000, "won an " * 150_000, "a" * 1_000_000],
+    ids=lambda text: text[:6].encode("unicode_escape").decode() + f"_{len(text)}",
+)  # fmt: skip
+def test_odd_texts_are_neutral_and_quick(text):
+    import time
+
+    began = time.process_time()
+    assert label(text) == "neutral"
+    assert time.process_time() - began < 5
+
+
+def test_words_are_in_one_list_of_tone_only():
+    assert not words.POSITIVE.keys() & words.NEGATIVE.keys()
+    assert not words.UP & words.DOWN
+    assert not words.GOOD & words.BAD
+    assert words.UP | words.DOWN >= words.NEEDS_FIGURE
+
+
+def test_a_transformer_gives_probabilities_and_label():
+    """The arithmetic around a pipeline; the model itself is the user's."""
+
+    def pipeline(texts: list[str]) -> list[list[dict[str, object]]]:
+        up = [0.7 if "rose" in text else 0.1 for text in texts]
+        return [
+            [
+                {"label": "Positive", "score": p},
+                {"label": "neutral", "score": 0.2},
+                {"label": "negative", "score": 0.8 - p},
+            ]
+            for p in up
+        ]
+
+    found = Transformer("mine", pipeline).score(["Sales rose.", None, "Sales fell."])
+    np.testing.assert_allclose(found.score, [0.6, 0, -0.6])
+    assert found.label == ["positive", "neutral", "negative"]
+    assert found.uncertainty[1] == 0
+    with pytest.raises(ConfigError, match="labels"):
+        Transformer("odd", lambda texts: [[{"label": "LABEL_0", "score": 1.0}]] * len(texts)).score(["x"])
+
+
+def test_a_scorer_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="Nothing is downloaded"):
+        build("finbert")
+    try:
+        import transformers  # noqa: F401
+    except ImportError:
+        with pytest.raises(SetupError, match="pip install transformers"):
+            build(str(tmp_path))
+    else:
+        with pytest.raises(ConfigError, match="no model"):
+            build(str(tmp_path))
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict, str]:
+    code = cli.main(["sentiment", "score", *map(str, arguments), "--json"])
+    shown = capsys.readouterr()
+    return code, json.loads(shown.out) if shown.out else {}, shown.err
+
+
+@pytest.mark.parametrize(("ending", "encoding"), [("csv", "utf-8"), ("csv", "latin-1"), ("parquet", None)])
+def test_the_command_keeps_the_rows(ending, encoding, tmp_path, capsys):
+    file, out = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
+    texts = ["Osnabrück's profit rose, again.", "", "NA", "Sales fell 5 %."]
+    table = pd.DataFrame({"id": ["007", "2", "3", "4"], "sentence": texts, "label": ["a", "b", "c", "d"]})
+    if encoding:
+        table.to_csv(file, index=False, encoding=encoding)
+    else:
+        table.loc[1, "sentence"] = None
+        table.to_parquet(file)
+    code, told, _ = run(capsys, "--input", file, "--text", "sentence", "--output", out)
+    assert code == 0
+    assert told["rows"] == 4
+    assert told["output"] == str(out)
+    assert told["empty"] == 1
+    rows = pd.read_csv(out, dtype={"id": str}, keep_default_na=False) if encoding else pd.read_parquet(out)
+    assert rows["label"].tolist() == ["positive", "neutral", "neutral", "negative"]
+    assert rows["input_label"].tolist() == ["a", "b", "c", "d"]
+    assert rows["id"].tolist() == ["007", "2", "3", "4"]
+    assert rows["sentence"].tolist()[::2] == texts[::2]
+    assert rows["score"].between(-1, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "nope.csv", "--text", "t", "--output", "o.csv"], "There is no file nope.csv"),
+        (["--input", "x.csv", "--text", "text", "--output", "o.csv"], "has no column 'text'"),
+        (["--input", "x.csv", "--text", "t", "--output", "no/folder/o.csv"], "cannot be written"),
+        (["--input", "x.csv", "--text", "t", "--output", "o.csv", "--scorer", "finbert"], "There is no scorer"),
+        (["--input", "empty.csv", "--text", "t", "--output", "o.csv"], "has no rows"),
+        (["--input", "numbers.parquet", "--text", "t", "--output", "o.csv"], "not texts"),
+        (["--input", "x.csv", "--text", "t"], "--output"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"t": ["a"]}).to_csv("x.csv", index=False)
+    pd.DataFrame({"t": []}).to_csv("empty.csv", index=False)
+    pd.DataFrame({"t": [1.5]}).to_parquet("numbers.parquet")
+    code, told, err = run(capsys, *arguments)
+    assert code == 2
+    assert not told
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
