@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,18 +13,37 @@ from scipy import stats
 
 from qts.bandit.base import Choice, Policy
 from qts.bandit.draws import uniforms
-from qts.bandit.linucb import LinUcb
+from qts.bandit.linucb import LinThompson, LinUcb, SquareCb
+from qts.bandit.registry import BUILTIN, build_policy
 from qts.bandit.reward import reward
-from qts.bandit.thompson import GaussianThompson
+from qts.bandit.thompson import BernoulliThompson, GaussianThompson
+from qts.bandit.ucb import EpsilonGreedy, ExploreThenCommit, KlUcb, Ucb
+from qts.bandit.weights import Exp3, Hedge
+from qts.errors import ConfigError, DataError
 from qts.market.bar import Array, State
 
 unhurried = settings(deadline=None)
 ARMS, FEATURES = 5, 4
-every_policy = pytest.mark.parametrize(
-    "policy",
-    [GaussianThompson(), GaussianThompson(forgetting=0.9, floor=0.05), LinUcb(), LinUcb(forgetting=0.9, alpha=0.3)],
-    ids=str,
-)
+EVERY: list[Policy] = [
+    GaussianThompson(),
+    GaussianThompson(forgetting=0.9, floor=0.05),
+    GaussianThompson(window=5),
+    BernoulliThompson(),
+    BernoulliThompson(forgetting=0.9),
+    LinUcb(),
+    LinUcb(forgetting=0.9, alpha=0.3),
+    LinThompson(forgetting=0.95),
+    SquareCb(),
+    EpsilonGreedy(),
+    Ucb(),
+    Ucb(forgetting=0.9),
+    Ucb(window=4),
+    KlUcb(),
+    ExploreThenCommit(tries=2),
+    Exp3(),
+    Hedge(),
+]
+every_policy = pytest.mark.parametrize("policy", EVERY, ids=str)
 some = settings(max_examples=20, deadline=None)
 
 
@@ -33,17 +53,18 @@ def play(
     """Some instruments out of 64: rewards come two steps late, and a third of them never."""
     names = [f"i{row}" for row in rows]
     state = policy.start(len(rows), ARMS, FEATURES) if until is None else until
-    waiting: list[tuple[Array, Choice]] = []
+    waiting: list[tuple[Array, Choice, Array]] = []
     choices = []
     for step in range(steps):
         rng = np.random.default_rng((seed, step))
         context, noise = rng.normal(size=(64, FEATURES))[rows], rng.normal(size=(64, ARMS))[rows]
         noise[rng.random((64, ARMS))[rows] < 0.3] = np.nan
         choices.append(policy.choose(state, context, uniforms(seed, step, names, "test", policy.draws(ARMS))))
-        waiting.append((context, choices[-1]))
+        waiting.append((context, choices[-1], noise))
         if step >= 2:
-            earlier, chosen = waiting.pop(0)
-            state = policy.learn(state, earlier, chosen.arm, noise[np.arange(len(rows)), chosen.arm])
+            earlier, chosen, paper = waiting.pop(0)
+            earned = paper[np.arange(len(rows)), chosen.arm]
+            state = policy.learn(state, earlier, chosen.arm, earned, chosen.propensity, paper)
     return state, choices
 
 
@@ -111,9 +132,11 @@ def test_nothing_is_learned_from_nothing(policy: Policy, seed: int, unknown: flo
     state, _ = play(policy, np.arange(4), 12, seed)
     kept = {name: values.copy() for name, values in state.items()}
     context = rng.normal(size=(4, FEATURES))
-    after = policy.learn(state, context, np.array([0, -1, 2, 3]), np.array([unknown, 1.0, unknown, 0.5]))
+    arm, paid, paper = np.array([0, -1, 2, 3]), np.array([unknown, 1.0, unknown, 0.5]), rng.normal(size=(4, ARMS))
+    after = policy.learn(state, context, arm, paid, np.full(4, 0.2), paper)
     assert_same({name: values[:3] for name, values in state.items()}, {name: v[:3] for name, v in after.items()})
-    assert any((after[name][3] != state[name][3]).any() for name in state)
+    commits = isinstance(policy, ExploreThenCommit) and (state["pulls"][3] >= policy.tries).all()
+    assert commits or any((after[name][3] != state[name][3]).any() for name in state)
     assert_same(kept, state)
 
 
@@ -126,7 +149,7 @@ def test_any_number_of_arms_and_features(policy: Policy, arms: int, features: in
     for step in range(5):
         context = np.ones((3, features))
         choice = policy.choose(state, context, uniforms(0, step, "abc", "x", policy.draws(arms)))
-        state = policy.learn(state, context, choice.arm, np.ones(3))
+        state = policy.learn(state, context, choice.arm, np.ones(3), choice.propensity, np.ones((3, arms)))
     assert (choice.arm < arms).all()
 
 
@@ -136,15 +159,28 @@ def test_a_missing_feature_counts_as_zero(policy: Policy) -> None:
     gaps, zeros = np.array([[np.nan, 1.0, np.inf, 2.0]] * 2), np.array([[0.0, 1.0, 0.0, 2.0]] * 2)
     np.testing.assert_array_equal(policy.probabilities(state, gaps), policy.probabilities(state, zeros))
     arm, paid = np.array([1, 2]), np.ones(2)
-    assert_same(policy.learn(state, gaps, arm, paid), policy.learn(state, zeros, arm, paid))
+    more = np.full(2, 0.2), np.ones((2, ARMS))
+    assert_same(policy.learn(state, gaps, arm, paid, *more), policy.learn(state, zeros, arm, paid, *more))
 
 
-@pytest.mark.parametrize("policy", [GaussianThompson(), LinUcb()], ids=str)
+ORDERLESS = [GaussianThompson(), BernoulliThompson(), LinUcb(), Ucb(), EpsilonGreedy(), Exp3(), Hedge()]
+
+
+@pytest.mark.parametrize("policy", ORDERLESS, ids=str)
 @some
 @given(seed=st.integers(0, 2**32))
 def test_rewards_may_come_in_any_order(policy: Policy, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rounds = [(rng.normal(size=(2, FEATURES)), rng.integers(0, ARMS, 2), rng.normal(size=2)) for _ in range(15)]
+    rounds = [
+        (
+            rng.normal(size=(2, FEATURES)),
+            rng.integers(0, ARMS, 2),
+            rng.normal(size=2),
+            np.full(2, 0.2),
+            rng.normal(size=(2, ARMS)),
+        )
+        for _ in range(15)
+    ]
     states = []
     for order in (range(15), rng.permutation(15)):
         state = policy.start(2, ARMS, FEATURES)
@@ -153,6 +189,145 @@ def test_rewards_may_come_in_any_order(policy: Policy, seed: int) -> None:
         states.append(state)
     for name in states[0]:
         np.testing.assert_allclose(states[0][name], states[1][name], atol=1e-10)
+
+
+def learnt(policy: Policy, rewards: list[tuple[int, float]], arms: int) -> State:
+    """One instrument after some (arm, reward)."""
+    state = policy.start(1, arms, 0)
+    for arm, paid in rewards:
+        state = policy.learn(state, np.zeros((1, 0)), np.array([arm]), np.array([paid]), np.array([1.0 / arms]))
+    return state
+
+
+def chances(policy: Policy, state: State) -> Array:
+    return policy.probabilities(state, np.zeros((1, 0)))[0]
+
+
+PAID = [(0, 1.0), (1, 0.0), (0, 0.0), (2, 1.0), (1, 1.0), (2, 0.0), (2, 1.0), (0, 1.0), (1, 1.0)]
+
+
+def test_ucb_takes_the_highest_bound_and_what_was_never_tried_first() -> None:
+    np.testing.assert_allclose(chances(Ucb(floor=0.0), learnt(Ucb(), PAID[:2], 4)), [0, 0, 0.5, 0.5])
+    bounds = [
+        np.mean([paid for k, paid in PAID if k == arm]) + np.sqrt(2 * np.log(9) / sum(k == arm for k, _ in PAID))
+        for arm in range(3)
+    ]
+    np.testing.assert_allclose(bounds, bounds[0])  # three of three each: a tie, split evenly
+    np.testing.assert_allclose(chances(Ucb(floor=0.0), learnt(Ucb(), PAID, 3)), np.ones(3) / 3)
+    np.testing.assert_allclose(chances(Ucb(floor=0.0), learnt(Ucb(), [*PAID, (0, 0.0), (2, 0.0)], 3)), [0, 1, 0])
+
+
+def test_a_window_drops_what_has_left_it() -> None:
+    whole, window = learnt(Ucb(), PAID[-4:], 3), learnt(Ucb(window=4), PAID, 3)
+    for name in ("pulls", "sum"):
+        np.testing.assert_array_equal(whole[name], window[name])
+
+
+def test_kl_ucb_solves_its_equation() -> None:
+    policy = KlUcb(low=0.0, high=1.0, floor=0.0)
+    rewards = [(0, paid) for paid in [1.0] * 30 + [0.0] * 20] + [(1, paid) for paid in [1.0] * 7 + [0.0] * 5]
+
+    def bound(wins: int, pulls: int) -> float:
+        mean = wins / pulls
+        grid = np.linspace(mean, 1 - 1e-9, 200_001)
+        divergence = mean * np.log(mean / grid) + (1 - mean) * np.log((1 - mean) / (1 - grid))
+        return float(grid[pulls * divergence <= np.log(62)].max())
+
+    assert bound(7, 12) > bound(30, 50)
+    np.testing.assert_array_equal(chances(policy, learnt(policy, rewards, 2)), [0, 1])
+    more = [*rewards, *[(1, 0.0)] * 4]
+    assert bound(7, 16) < bound(30, 50)
+    np.testing.assert_array_equal(chances(policy, learnt(policy, more, 2)), [1, 0])
+
+
+@pytest.mark.parametrize("wins", [(1.0, 1.0, 1.0), (30.0, 20.0, 1.0), (4000.0, 3950.0, 2.0)])
+def test_bernoulli_thompson_is_the_posterior(wins: tuple[float, ...]) -> None:
+    policy = BernoulliThompson(low=0.0, high=1.0, floor=0.0)
+    pulls = np.array([wins]) * 2
+    state: State = {"pulls": pulls, "sum": np.array([wins])}
+    drawn = np.random.default_rng(0).beta(1 + np.array(wins), 1 + np.array(wins), (400_000, 3))
+    expected = np.bincount(drawn.argmax(axis=1), minlength=3) / 400_000
+    np.testing.assert_allclose(chances(policy, state), expected, atol=0.01)
+
+
+def test_epsilon_greedy_spreads_epsilon_over_all() -> None:
+    policy = EpsilonGreedy(epsilon=0.3, floor=0.0)
+    np.testing.assert_allclose(chances(policy, learnt(policy, PAID[:4], 3)), [0.1, 0.1, 0.8])
+
+
+def test_explore_then_commit_never_changes_its_mind() -> None:
+    policy = ExploreThenCommit(tries=2, floor=0.0)
+    np.testing.assert_allclose(chances(policy, learnt(policy, [(0, 1.0)], 3)), [0, 0.5, 0.5])
+    chosen = [(0, 1.0), (1, 0.0), (2, 0.0), (0, 1.0), (1, 0.0), (2, 1.0)]
+    np.testing.assert_array_equal(chances(policy, learnt(policy, [*chosen, *[(0, -9.0)] * 20], 3)), [1, 0, 0])
+
+
+def test_exp3_weighs_rewards_by_their_propensity() -> None:
+    policy = Exp3(rate=0.5, low=0.0, high=1.0, floor=0.1)
+    weight = np.exp(0.5 * np.array([2 / 0.25, 0, 1 / 0.25, 0]))
+    state = learnt(policy, [(0, 1.0), (1, 0.0), (2, 1.0), (0, 1.0)], 4)
+    np.testing.assert_allclose(chances(policy, state), 0.1 + 0.6 * weight / weight.sum())
+    with pytest.raises(DataError, match="propensity of their choice"):
+        policy.learn(state, np.zeros((1, 0)), np.array([0]), np.ones(1))
+
+
+def test_hedge_learns_from_the_arms_that_were_not_chosen() -> None:
+    policy = Hedge(rate=0.5, forgetting=0.8, floor=0.0)
+    state = policy.start(1, 3, 0)
+    for paper in ([1.0, 2.0, np.nan], [0.0, 1.0, -1.0]):
+        state = policy.learn(state, np.zeros((1, 0)), np.array([0]), np.zeros(1), paper=np.array([paper]))
+    weight = np.exp(0.5 * (0.8 * np.array([1.0, 2.0, 1.5]) + np.array([0.0, 1.0, -1.0])))
+    np.testing.assert_allclose(chances(policy, state), weight / weight.sum())
+    with pytest.raises(DataError, match="paper rewards"):
+        policy.learn(state, np.zeros((1, 0)), np.array([0]), np.ones(1))
+
+
+def linear(policy: Policy, seed: int) -> tuple[State, Array]:
+    rng = np.random.default_rng(seed)
+    state = policy.start(1, 3, 2)
+    for _ in range(40):
+        state = policy.learn(state, rng.normal(size=(1, 2)), rng.integers(0, 3, 1), rng.normal(size=1))
+    return state, rng.normal(size=(1, 2))
+
+
+def test_linear_thompson_is_the_posterior() -> None:
+    policy = LinThompson(alpha=0.5, floor=0.0)
+    state, x = linear(policy, seed=5)
+    rng = np.random.default_rng(0)
+    drawn = [
+        rng.multivariate_normal(state["theta"][0, arm], 0.25 * state["inverse"][0, arm], 200_000) @ x[0]
+        for arm in range(3)
+    ]
+    expected = np.bincount(np.argmax(drawn, axis=0), minlength=3) / 200_000
+    np.testing.assert_allclose(policy.probabilities(state, x)[0], expected, atol=0.006)
+
+
+def test_square_cb_weighs_by_the_inverse_of_the_gap() -> None:
+    policy = SquareCb(scale=7.0, growth=0.5, floor=0.0)
+    state, x = linear(policy, seed=6)
+    estimate = state["theta"][0] @ x[0]
+    expected = 1 / (3 + 7 * np.sqrt(41) * (estimate.max() - estimate))
+    expected[estimate.argmax()] = 0
+    expected[estimate.argmax()] = 1 - expected.sum()
+    np.testing.assert_allclose(policy.probabilities(state, x)[0], expected)
+
+
+@pytest.mark.parametrize("name", list(BUILTIN))
+def test_names_of_policies(name: str) -> None:
+    policy = build_policy(name, {})
+    assert type(policy) is BUILTIN[name]
+    drifts = name.startswith(("discounted", "sliding"))
+    assert drifts == (getattr(policy, "forgetting", 1.0) < 1 or getattr(policy, "window", 0) > 0)
+
+
+def test_a_policy_of_your_own_must_take_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_policies.py").write_text(
+        "class Old:\n    draws = start = probabilities = choose = print\n"
+        "    def learn(self, state, context, arm, reward):\n        return state\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="it also needs propensity and paper"):
+        build_policy("mine", {"class": "own_policies:Old"})
 
 
 def test_thompson_is_the_conjugate_posterior() -> None:
