@@ -1,0 +1,72 @@
+"""Calibrated intervals for a panel: adaptive conformal inference, one lane a series and step ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qts.forecast.conformal import AdaptiveConformal
+from qts.forecast.point.base import COVERAGES
+from qts.market.bar import Array, IntArray, State
+
+_POOL = 60  # scores that a lane starts from; its own first, the rest from the whole panel
+_GAMMA = 0.02  # Gibbs and Candes (2021) report .005 to .05 to do alike
+_WINDOW = 250
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Conformal intervals of N series and H steps ahead.
+
+    A score is (y - mean) / sd. An h-step forecast's score is known h periods later and enters then; a lane with few
+    scores of its own borrows from all series of the panel, at the same step ahead, those that were known by then.
+    """
+
+    series: int
+    horizon: int
+
+    @property
+    def _conformal(self) -> AdaptiveConformal:
+        return AdaptiveConformal(COVERAGES, _GAMMA, _WINDOW)
+
+    def start(self, scores: Array, known_at: IntArray, now: IntArray) -> State:
+        """The state at the first origin.
+
+        Args:
+            scores: of earlier origins, in the order of time, shape (K, N, H); NaN where there is none or not yet.
+            known_at: when each was known, in the panel's time, shape (K, N, H).
+            now: time of the first origin of each series, shape (N,).
+        """
+        state = self._conformal.start(self.series * self.horizon)
+        window, at = state["scores"], state["at"]
+        for h in range(self.horizon):
+            for moment in np.unique(now):
+                known = scores[:, :, h][np.isfinite(scores[:, :, h]) & (known_at[:, :, h] <= moment)]
+                for n in np.flatnonzero(now == moment):
+                    mine = scores[:, n, h][np.isfinite(scores[:, n, h]) & (known_at[:, n, h] <= moment)][-_WINDOW:]
+                    borrowed = _thinned(known, _POOL - len(mine))
+                    lane, both = n * self.horizon + h, np.concatenate([borrowed, mine])[-_WINDOW:]
+                    window[lane, : len(both)] = both
+                    at[lane] = len(both) % _WINDOW
+        return state
+
+    def interval(self, state: State) -> tuple[Array, Array]:
+        """Bounds of the next scores, shape (N, H, coverages) each; NaN where there are too few scores."""
+        low, high = self._conformal.interval(state)
+        shape = (self.series, self.horizon, len(COVERAGES))
+        return low.reshape(shape), high.reshape(shape)
+
+    def update(self, state: State, scores: Array) -> State:
+        """The state after the scores that have become known, shape (N, H); NaN where there is none."""
+        return self._conformal.update(state, scores.reshape(-1))
+
+
+def _thinned(scores: Array, count: int) -> Array:
+    """So many evenly spaced quantiles of a sample, shuffled in a fixed order; all of it where it is no larger."""
+    if count <= 0 or len(scores) < 2:
+        return np.empty(0)
+    if len(scores) <= count:
+        return scores
+    # The window forgets in the order of arrival, so its parts must look alike.
+    return np.quantile(scores, (np.random.default_rng(0).permutation(count) + 0.5) / count)
