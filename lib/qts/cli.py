@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from qts import __version__
-from qts.commands import backtest, bandit, control, demo, inspect, jobs, regime, sentiment, volatility
+from qts.commands import backtest, bandit, control, demo, forecasting, inspect, jobs, regime, sentiment, volatility
 from qts.commands.common import guard, load, report
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 demo.register(app)
 jobs.register(app)
+forecasting.register(app)
 inspect.register(app)
 regime.register(app)
 backtest.register(app)

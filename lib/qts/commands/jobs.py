@@ -60,21 +60,6 @@ def bars(config: Config = None, workdir: Workdir = None, as_json: Json = False) 
     report(as_json, work)
 
 
-def forecast(once: Once = False, config: Config = None, workdir: Workdir = None, as_json: Json = False) -> None:
-    """Fits the forecasters and forecasts.
-
-    Model versions go to MLflow; every bar that has no forecast yet gets one.
-    """
-
-    def work() -> Summary:
-        settings = load(config, workdir)
-        from qts.pipeline import forecast as job
-
-        return job.run(settings, once=once)
-
-    report(as_json, work)
-
-
 def trade(once: Once = False, config: Config = None, workdir: Workdir = None, as_json: Json = False) -> None:
     """Builds live bars and trades on them.
 
@@ -107,5 +92,5 @@ def monitor(once: Once = False, config: Config = None, workdir: Workdir = None, 
 
 def register(app: typer.Typer) -> None:
     """Adds these commands to the program."""
-    for command in (ingest, bars, forecast, trade, monitor):
+    for command in (ingest, bars, trade, monitor):
         app.command()(command)

@@ -1,4 +1,4 @@
-"""Errors of point forecasts and scores of predictive distributions, as the M competitions and their libraries define them.
+"""Errors of point forecasts and scores of predictive distributions, as the M competitions define them.
 
 Arrays may have any shape; a cell that is NaN in any argument is left out of the mean. Means over no cell are NaN.
 """

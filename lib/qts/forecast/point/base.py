@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -29,16 +29,23 @@ class Panel:
         times: nanoseconds since 1970-01-01 UTC, or whole numbers of the user's own; shape (T, N), 0 before a series
             begins.
         season: periods in a season, shape (N,); 1 where there is none, 0 where it is not known.
+        calendar: whether times are nanoseconds.
     """
 
     names: tuple[str, ...]
     values: Array
     times: IntArray
     season: IntArray
+    calendar: bool = False
 
     @classmethod
     def of(
-        cls, names: Sequence[str], values: Sequence[Array], times: Sequence[IntArray], season: Sequence[int]
+        cls,
+        names: Sequence[str],
+        values: Sequence[Array],
+        times: Sequence[IntArray],
+        season: Sequence[int],
+        calendar: bool = False,
     ) -> Panel:
         """A panel of series of different lengths, shapes (T_n,) each."""
         rows = max((len(one) for one in values), default=0)
@@ -46,16 +53,15 @@ class Panel:
         for n, (one, when) in enumerate(zip(values, times, strict=True)):
             packed[rows - len(one) :, n] = one
             at[rows - len(one) :, n] = when
-        return cls(tuple(names), packed, at, np.array(season, np.int64))
+        return cls(tuple(names), packed, at, np.array(season, np.int64), calendar)
 
     def column(self, n: int) -> Array:
-        """One series from its first known value to the last row; gaps are filled linearly, an open end with the last
-        value."""
+        """One series from its first known value to the last row, `filled`."""
         return filled(self.values[:, n])
 
     def with_values(self, values: Array) -> Panel:
         """The same series with other values."""
-        return Panel(self.names, values, self.times, self.season)
+        return replace(self, values=values)
 
 
 def filled(values: Array) -> Array:

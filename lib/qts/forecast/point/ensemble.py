@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,9 +37,8 @@ class Ensemble:
     def fit(self, panel: Panel, horizon: int) -> Fit:
         """Members are fitted to all rows but the last ones, whose errors earn the first weights; then to all rows."""
         held_out = min(_REPLAYED, len(panel.values) // 4)
-        before = Panel(
-            panel.names, panel.values[: len(panel.values) - held_out], panel.times[:-held_out or None], panel.season
-        )
+        rows = len(panel.values) - held_out
+        before = replace(panel, values=panel.values[:rows], times=panel.times[:rows])
         losses = np.zeros((len(panel.names), len(self.members)))
         for k, member in enumerate(self.members):
             state = member.fit(before, 1).state

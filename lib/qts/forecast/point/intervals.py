@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qts.forecast.conformal import AdaptiveConformal
-from qts.forecast.point.base import COVERAGES
+from qts.forecast.point.base import COVERAGES, Predictive
 from qts.market.bar import Array, IntArray, State
 
 _POOL = 60  # scores that a lane starts from; its own first, the rest from the whole panel
@@ -70,3 +70,36 @@ def _thinned(scores: Array, count: int) -> Array:
         return scores
     # The window forgets in the order of arrival, so its parts must look alike.
     return np.quantile(scores, (np.random.default_rng(0).permutation(count) + 0.5) / count)
+
+
+def calibrated(
+    forecast: Predictive, scores: Array, known_at: IntArray, before: int, now: IntArray
+) -> tuple[dict[float, Array], dict[float, Array]]:
+    """Bounds of every forecast from the scores known at its origin, by coverage, shape (K, N, H) each.
+
+    Where a lane has too few scores the bounds are the model's own quantiles.
+
+    Args:
+        forecast: of K origins.
+        scores: of `before` earlier origins and those K, shape (before + K, N, H).
+        known_at: time of each outcome, same shape.
+        now: time of the last row that the first origin knows, shape (N,).
+    """
+    origins, series, horizon = forecast.mean.shape
+    lanes = Lanes(series, horizon)
+    state = lanes.start(scores[:before], known_at[:before], now)
+    low, high = (np.empty((origins, series, horizon, len(COVERAGES))) for _ in range(2))
+    for k in range(origins):
+        if k:
+            arrived = np.full((series, horizon), np.nan)
+            for h in range(min(horizon, before + k)):
+                arrived[:, h] = scores[before + k - 1 - h, :, h]
+            state = lanes.update(state, arrived)
+        low[k], high[k] = lanes.interval(state)
+    lower: dict[float, Array] = {}
+    upper: dict[float, Array] = {}
+    for i, level in enumerate(COVERAGES):
+        for bounds, at, probability in ((lower, low, (1 - level) / 2), (upper, high, (1 + level) / 2)):
+            own = forecast.mean + forecast.sd * at[..., i]
+            bounds[level] = np.where(np.isnan(own), forecast.quantile(probability), own)
+    return lower, upper

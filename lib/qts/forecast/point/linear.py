@@ -54,7 +54,7 @@ class LinearModel(ABC):
             CannotFit: the series does not carry this model.
         """
 
-    def fit(self, panel: Panel, horizon: int) -> Fit:  # noqa: ARG002  # one process serves every horizon
+    def fit(self, panel: Panel, horizon: int) -> Fit:  # one process serves every horizon
         """See `PointModel.fit`; what cannot be fitted is a random walk."""
         found = [self._or_random_walk(panel.column(n)) for n in range(len(panel.names))]
         state = _start([process for process, _ in found])
@@ -66,7 +66,7 @@ class LinearModel(ABC):
         spread = Spread.choose(errors, _size(panel.values))
         return Fit({**state, **start_spread(spread)}, tuple(reason for _, reason in found))
 
-    def update(self, state: State, values: Array, times: IntArray) -> State:  # noqa: ARG002  # knows no calendar
+    def update(self, state: State, values: Array, times: IntArray) -> State:  # knows no calendar
         """See `PointModel.update`."""
         gap = _cumulated(state, 1)[:, 0]
         error = np.where(state["known"], (values - _means(state, 1)[:, 0]) / np.sqrt(gap), np.nan)
@@ -157,4 +157,4 @@ def _squared_weights(state: State, count: int) -> Iterator[Array]:
 
 def _size(values: Array) -> Array:
     """The order of magnitude of each series, shape (N,)."""
-    return np.nanmax(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values))
+    return np.asarray(np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)))

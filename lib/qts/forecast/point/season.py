@@ -75,7 +75,7 @@ class Seasonal:
 
 
 def season_of(values: Array, known: int) -> tuple[Array, bool]:
-    """Seasonal indices of a series by place in the season, beginning with its first value; one index where there is none.
+    """Seasonal indices by place in the season, beginning with the first value; one index where there is no season.
 
     Args:
         values: without gaps, shape (T,).
@@ -108,7 +108,7 @@ def _strength(values: Array, period: int) -> float:
     n = len(changes)
     if n < _FEWEST * period or np.ptp(changes) == 0:
         return 0.0
-    centred = changes - changes.mean()
+    centred = (changes - changes.mean()) / np.ptp(changes)  # the squares of tiny numbers would be zero
     own = float(centred @ centred)
     r = np.array([float(centred[lag:] @ centred[:-lag]) / own for lag in range(1, period + 1)])
     return float(r[-1] / np.sqrt((1 + 2 * np.square(r[:-1]).sum()) / n))

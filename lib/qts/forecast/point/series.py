@@ -11,7 +11,12 @@ from qts.errors import DataError, UnknownColumn, did_you_mean
 from qts.market.bar import Array, IntArray
 
 #: Names that the columns may have; the first is ours, the others are those of well-known libraries.
-_SERIES, _TIME, _VALUE = ("series", "unique_id", "instrument"), ("timestamp", "t", "ds", "date"), ("y", "value", "close")
+_SERIES, _TIME, _VALUE = (
+    ("series", "unique_id", "instrument"),
+    ("timestamp", "t", "ds", "date"),
+    ("y", "value", "close"),
+)
+_LARGEST = 1e150  # a value whose square is a number
 _DAY = 86_400_000_000_000
 _REGULAR = 0.95  # share of steps of one length that makes a calendar; trading days are none (weekends are no gaps)
 _INSERTED = 0.25  # share of rows that gaps may add
@@ -28,12 +33,14 @@ class Series:
         times: nanoseconds since 1970-01-01 UTC, or the table's own whole numbers; strictly increasing, shape (T,).
         values: shape (T,), NaN where a period has no value; the first and the last are known.
         season: periods in a season; 1 for none, 0 where the calendar does not say.
+        calendar: whether times are nanoseconds.
     """
 
     name: str
     times: IntArray
     values: Array
     season: int
+    calendar: bool = False
 
     @property
     def scaled_by(self) -> int:
@@ -58,7 +65,8 @@ def read_long(rows: pd.DataFrame, season: int | None = None) -> Table:
     """Series of a long table, in any order of rows.
 
     Rows without a time are left out; of rows with the same series and time the last one counts; values that are no
-    finite numbers are gaps. Where nearly all steps of a series are of one length, periods without a row are gaps too.
+    finite numbers, or too large to square, are gaps. Where nearly all steps of a series are of one length, periods
+    without a row are gaps too.
 
     Args:
         rows: columns series, timestamp or t, y. Without a series column all rows are one series.
@@ -73,7 +81,7 @@ def read_long(rows: pd.DataFrame, season: int | None = None) -> Table:
     notes: dict[str, int] = {}
     at, calendar = _times(rows[time])
     y = pd.to_numeric(rows[value], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    y = np.where(np.isfinite(y), y, np.nan)
+    y = np.where(np.abs(y) <= _LARGEST, y, np.nan)
     frame = pd.DataFrame(
         {
             "series": "y" if name is None else rows[name].astype("string").to_numpy(dtype=object, na_value=None),
@@ -98,11 +106,11 @@ def read_long(rows: pd.DataFrame, season: int | None = None) -> Table:
         times, values = inner["at"].to_numpy(np.int64), inner["y"].to_numpy(np.float64)
         periods = _season(times) if calendar and season is None else (season or 0)
         times, values = _with_gaps(times, values, calendar, notes)
-        found.append(Series(str(key), times, values, periods))
+        found.append(Series(str(key), times, values, periods, calendar))
     if not found:
         raise DataError(
-            f"No row of {len(frame)} has a series, a time and a finite value; expected columns series, timestamp (or t) "
-            "and y."
+            f"No row of {len(frame)} has a series, a time and a finite value; expected columns series, timestamp or t, "
+            "y."
         )
     return Table(tuple(found), notes)
 

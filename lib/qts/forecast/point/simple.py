@@ -18,7 +18,7 @@ class Naive(LinearModel):
 
     name: ClassVar[str] = "naive"
 
-    def coefficients(self, values: Array) -> Coefficients:  # noqa: ARG002  # there is nothing to learn
+    def coefficients(self, values: Array) -> Coefficients:  # there is nothing to learn
         return RANDOM_WALK
 
 

@@ -1,4 +1,4 @@
-"""How large the next one-step error will be: a variance that follows recent errors, with tails as heavy as the past's."""
+"""How large the next one-step error will be: a variance that follows recent errors, with tails like the past's."""
 
 from __future__ import annotations
 

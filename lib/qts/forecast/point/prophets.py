@@ -1,0 +1,167 @@
+"""Prophet: fitted by its library, served from its parameters."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from qts.forecast.base import CannotFit
+from qts.forecast.point.base import Fit, Panel, Predictive, put_rows
+from qts.forecast.point.simple import Naive
+from qts.forecast.point.spread import Spread, start_spread, step_spread
+from qts.market.bar import Array, IntArray, State
+
+_DAY = 86_400_000_000_000
+_FEWEST = 12  # values
+_POINTS = 25  # changepoints, Prophet's default
+#: Seasons by name: days, Fourier order; Prophet's defaults. `own` is a season of a given number of periods.
+_SEASONS = {"yearly": (365.25, 10), "weekly": (7.0, 3), "daily": (1.0, 4), "own": (0.0, 5)}
+
+
+class Prophet:
+    """A piecewise linear trend plus seasons, by maximum a posteriori.
+
+    Seasons are those that Prophet finds in the calendar; for series on whole numbers, the season that is given. It has
+    no memory of its last errors: between two fits only the spread of the one-step errors is updated. A series that it
+    cannot fit is a random walk. Source: S. Taylor and B. Letham, "Forecasting at scale", The American Statistician 72
+    (2018).
+    """
+
+    name: ClassVar[str] = "prophet"
+
+    def fit(self, panel: Panel, horizon: int) -> Fit:
+        """See `PointModel.fit`."""
+        series = len(panel.names)
+        simpler = Naive().fit(panel, horizon)
+        state: State = {**{f"naive.{key}": value for key, value in simpler.state.items()}, **_blank(series)}
+        reasons, errors = [], np.full(panel.values.shape, np.nan)
+        for n in range(series):
+            try:
+                state = put_rows(state, [n], _fitted(panel, n))
+                reasons.append("")
+            except CannotFit as reason:
+                reasons.append(f"prophet: {reason}")
+        for t, (row, at) in enumerate(zip(panel.values, panel.times, strict=True)):
+            errors[t] = row - _level(state, at[:, None])[:, 0]
+        size = np.max(np.abs(panel.values), axis=0, initial=0.0, where=np.isfinite(panel.values))
+        return Fit({**state, **start_spread(Spread.choose(errors, np.asarray(size)))}, tuple(reasons))
+
+    def update(self, state: State, values: Array, times: IntArray) -> State:
+        """See `PointModel.update`."""
+        naive = Naive().update(_naive(state), values, times)
+        after = step_spread(state, values - _level(state, times[:, None])[:, 0])
+        return {**after, **{f"naive.{key}": value for key, value in naive.items()}, "at": times.astype(np.int64)}
+
+    def forecast(self, state: State, horizon: int) -> Predictive:
+        """See `PointModel.forecast`."""
+        naive = Naive().forecast(_naive(state), horizon)
+        times = state["at"][:, None] + state["step"][:, None] * np.arange(1, horizon + 1)
+        mean, fitted = _level(state, times), state["fitted"][:, None]
+        return Predictive(
+            np.where(fitted, mean, naive.mean),
+            np.where(fitted, state["spread.sd"][:, None], naive.sd),
+            np.where(fitted, state["spread.df"][:, None], naive.df),
+        )
+
+
+def _blank(series: int) -> State:
+    features = sum(2 * order for _, order in _SEASONS.values())
+    return {
+        "fitted": np.zeros(series, np.bool_),
+        "at": np.zeros(series, np.int64),  # time of the last row
+        "step": np.ones(series, np.int64),
+        "begin": np.zeros(series, np.int64),
+        "span": np.ones(series),  # of the training window, nanoseconds
+        "day": np.ones(series),  # nanoseconds, or periods that stand for a day
+        "own": np.ones(series),  # days of the season `own`
+        "size": np.ones(series),
+        "trend": np.zeros((series, 2)),  # slope and offset
+        "bends": np.zeros((series, _POINTS)),
+        "bend_at": np.full((series, _POINTS), np.inf),
+        "beta": np.zeros((series, features)),
+    }
+
+
+def _fitted(panel: Panel, n: int) -> State:
+    """Parameters of one series, as arrays of one row."""
+    known = np.isfinite(panel.values[:, n])
+    y, times = panel.values[known, n], panel.times[known, n]
+    if len(y) < _FEWEST:
+        raise CannotFit(f"{len(y)} values, {_FEWEST} needed")
+    if np.ptp(y) == 0:
+        raise CannotFit("the series never moves")
+    day = _DAY if panel.calendar else 1
+    stamps = pd.to_datetime(times if panel.calendar else times * _DAY)
+    model = _library(panel.calendar, int(panel.season[n]), pd.DataFrame({"ds": stamps, "y": y}))
+    blank = _blank(1)
+    found = {name: np.asarray(value, np.float64).reshape(-1) for name, value in model.params.items()}
+    bends = len(found["delta"])
+    blank["trend"][0] = found["k"][0], found["m"][0]
+    blank["bends"][0, :bends] = found["delta"]
+    blank["bend_at"][0, :bends] = model.changepoints_t
+    place, column = 0, 0
+    for name, (_, order) in _SEASONS.items():
+        if name in model.seasonalities:
+            blank["beta"][0, column : column + 2 * order] = found["beta"][place : place + 2 * order]
+            place += 2 * order
+        column += 2 * order
+    last = len(panel.times) - 1
+    return {
+        **blank,
+        "fitted": np.ones(1, np.bool_),
+        "at": panel.times[last, [n]],
+        "step": np.array([int(np.median(np.diff(times)))]),
+        "begin": times[:1],
+        "span": np.array([float(times[-1] - times[0])]),
+        "day": np.array([float(day)]),
+        "own": np.array([float(max(panel.season[n], 1))]),
+        "size": np.array([float(model.y_scale)]),
+    }
+
+
+def _library(calendar: bool, season: int, rows: pd.DataFrame) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own use of pandas
+        import prophet
+
+        for name in ("prophet", "cmdstanpy"):  # both tell of every fit
+            logging.getLogger(name).setLevel(logging.ERROR)
+        wanted: Any = "auto" if calendar else False
+        model = prophet.Prophet(
+            uncertainty_samples=0, yearly_seasonality=wanted, weekly_seasonality=wanted, daily_seasonality=wanted
+        )
+        if not calendar and season > 1:
+            order = _SEASONS["own"][1]
+            model.add_seasonality("own", period=float(season), fourier_order=order)
+        try:
+            return model.fit(rows, seed=0)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise CannotFit(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+
+
+def _level(state: State, times: IntArray) -> Array:
+    """Trend plus seasons at given times, shape (N, H); NaN for a series that was not fitted."""
+    t = (times - state["begin"][:, None]) / state["span"][:, None]
+    passed = t[:, :, None] >= state["bend_at"][:, None, :]
+    bends = state["bends"][:, None, :] * passed
+    at = np.where(np.isfinite(state["bend_at"]), state["bend_at"], 0.0)[:, None, :]
+    slope, offset = state["trend"][:, :1] + bends.sum(axis=2), state["trend"][:, 1:] - (bends * at).sum(axis=2)
+    days = times / state["day"][:, None]
+    season, column = np.zeros(t.shape), 0
+    for name, (period, order) in _SEASONS.items():
+        length = state["own"][:, None] if name == "own" else period
+        for k in range(1, order + 1):
+            angle = 2 * np.pi * k * days / length
+            season += state["beta"][:, column, None] * np.sin(angle)
+            season += state["beta"][:, column + 1, None] * np.cos(angle)
+            column += 2
+    found = (slope * t + offset + season) * state["size"][:, None]
+    return np.asarray(np.where(state["fitted"][:, None], found, np.nan))
+
+
+def _naive(state: State) -> State:
+    return {key.removeprefix("naive."): value for key, value in state.items() if key.startswith("naive.")}
