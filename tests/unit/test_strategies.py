@@ -154,7 +154,7 @@ def saved_and_loaded(state: State) -> State:
 
 paths = st.builds(Bars, seed=st.integers(0, 2**32), instruments=st.integers(1, 5), length=st.integers(2, 60))
 every_strategy = pytest.mark.parametrize("strategy", EVERY)
-few = settings(max_examples=8, deadline=None)
+few = settings(max_examples=5, deadline=None)
 
 
 def test_the_short_ones_are_all_of_them() -> None:
@@ -176,7 +176,7 @@ def test_the_future_never_changes_the_past(strategy: Strategy, bars: Bars, cut: 
 def test_a_signal_over_the_panel_is_that_of_the_steps(
     strategy: Strategy, seed: int, instruments: int, long: bool
 ) -> None:
-    panel = Bars(seed, instruments, 400 if long else 50).panel()
+    panel = Bars(seed, instruments, 250 if long else 50).panel()
     _, stepped = run(strategy, list(panel))
     np.testing.assert_allclose(swept(strategy, panel), stepped, rtol=0, atol=1e-9)
 

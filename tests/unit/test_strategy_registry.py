@@ -45,7 +45,7 @@ def test_the_configuration_builds_in_its_order() -> None:
     spec = yaml.safe_load(CONF.read_text())["strategies"]
     built = registry.build(spec)
     assert list(built) == list(spec)
-    assert len(built) >= 8
+    assert len(built) >= 24
     assert built["ewma_cross"] == EwmaCross(12, 26)
 
 
