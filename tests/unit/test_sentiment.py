@@ -50,6 +50,8 @@ def label(text: str | None) -> str:
         ("Sales were EUR 5 mn in 2006, compared to EUR 5 mn in 2005.", "neutral"),
         ("Market share was 31 %, down from 33 %.", "negative"),
         ("Cash flow was EUR 7 mn, compared to a negative EUR 68 mn.", "positive"),
+        ("Profit before taxes decreased by 9 % to EUR 9 mn, compared to EUR 12 mn.", "negative"),
+        ("Sales were euro 128 mn, about USD 163 mn, a 3.3-percent increase compared with euro 124 mn.", "positive"),
         # what is no news
         ("The investor raised its stake to 5.2 % from 4.9 %.", "neutral"),
         ("The increase in share capital was registered.", "neutral"),

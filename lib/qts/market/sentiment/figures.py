@@ -19,6 +19,8 @@ _STATES = w.word_set("was is were are totalled totaled amounted")
 def figure_at(tokens: Tokens, at: int) -> float:
     """Whether a token names a figure: 1 for one that should be high (1.2 for profits), -1 for low, 0 for none."""
     word = tokens.words[at]
+    if word in {"tax", "taxes"} and at and tokens.words[at - 1] in {"before", "after"}:
+        return 0.0  # a profit before taxes is a profit
     if word in w.PROFIT:
         return _PROFIT
     if word in w.LOSS:
@@ -150,6 +152,8 @@ def _new(tokens: Tokens, at: int, old: int) -> int | None:
             return None
         amount = tokens.amounts[place]
         if amount is None or older is None or not _counts(tokens, place) or amount.percent != older.percent:
+            continue
+        if amount.currency and older.currency and amount.currency != older.currency:  # the same once more, converted
             continue
         if amount.percent and place and tokens.words[place - 1] == "by":  # a change, not a level
             continue

@@ -11,9 +11,10 @@ _CURRENCY = r"(?:eur|euros?|usd|sek|nok|dkk|gbp|rub|jpy|cny|inr|lt|ltl|eek|lvl|u
 _NUMBER = r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _UNIT = r"%|percentage points?|percent|per cent|pct|thousand|million|billion|mln|mn|bn|m\b|k\b"
 _TOKEN = re.compile(
-    rf"(?P<currency>{_CURRENCY}\s?)?(?<![\w.])(?P<minus>-)?(?P<number>{_NUMBER})(?:\s?(?P<unit>{_UNIT}))?(?![\d])"
+    rf"(?P<currency>{_CURRENCY}\s?)?(?<![\w.])(?P<minus>-)?(?P<number>{_NUMBER})(?:[\s-]?(?P<unit>{_UNIT}))?(?![\d])"
     r"|(?P<word>[^\W\d_]+(?:[-'][^\W\d_]+)*)|(?P<mark>[;:,.()])"
 )
+_CODES = {"€": "eur", "euro": "eur", "euros": "eur", "$": "usd", "us$": "usd", "£": "gbp"}
 #: "EUR74 .8 m" and "1 ,200": texts that were tokenised before put a blank into numbers.
 _BROKEN = re.compile(r"(?<=\d) ([.,])(?=\d)")
 #: The same amount once more in another currency: "EUR 5 mn ( USD 7 mn )".
@@ -33,11 +34,13 @@ class Amount:
         value: in units, so that 1.5 million is 1500000.
         percent: whether it is a percentage.
         bare: whether it has neither currency nor unit, as years and counts.
+        currency: as a code in lower case, empty where none stands before it.
     """
 
     value: float
     percent: bool
     bare: bool
+    currency: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,4 +71,7 @@ def _amount(match: re.Match[str], number: str) -> Amount:
     unit = match["unit"] or ""
     percent = unit.startswith(("%", "p"))
     value = float(number.replace(",", "")) * (1.0 if percent else _UNITS.get(unit, 1.0))
-    return Amount(-value if match["minus"] else value, percent, not unit and not match["currency"])
+    currency = (match["currency"] or "").strip()
+    return Amount(
+        -value if match["minus"] else value, percent, not unit and not currency, _CODES.get(currency, currency)
+    )
