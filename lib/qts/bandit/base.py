@@ -22,6 +22,7 @@ __all__ = [
     "Drawn",
     "IntArray",
     "Policy",
+    "Pooled",
     "State",
     "draw",
     "read",
@@ -99,6 +100,18 @@ class Policy(Protocol):
             paper: what every arm would have brought, shape (N, K), where that is known: a strategy that was not chosen
                 has a paper profit. NaN where it is not.
         """
+        ...
+
+
+@runtime_checkable
+class Pooled(Protocol):
+    """A policy that learns something from all instruments together, every `pool` bar times; never where that is 0."""
+
+    @property
+    def pool(self) -> int: ...
+
+    def pooled(self, state: State) -> State:
+        """The state of all instruments after it; bits may depend on neither their order nor their number."""
         ...
 
 

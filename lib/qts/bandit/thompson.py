@@ -8,6 +8,7 @@ import numpy as np
 
 from qts.bandit.base import Array, IntArray, State, read, require, unit
 from qts.bandit.counted import Counted
+from qts.bandit.pooling import common_prior
 from qts.bandit.propensity import probability_best, probability_best_beta
 
 
@@ -20,11 +21,15 @@ class GaussianThompson(Counted):
     The probability is computed and then drawn from, which is the same as to draw every arm's mean and to take the
     largest, and makes the propensity exact. Contexts are ignored.
 
+    With `pool` the prior is learnt from all instruments, every so many bar times, so that a new one starts with what
+    the arms have brought elsewhere (`qts.bandit.pooling`).
+
     Source: Thompson (Biometrika, 1933); Raj and Kalyani, Taming non-stationary bandits (2017) for the forgetting.
 
     Attributes:
         prior_var: variance of the arms' means before anything is known.
         noise_var: variance of a reward around its arm's mean.
+        pool: bar times after which the prior is learnt anew from all instruments; 0 for never.
 
     >>> policy = GaussianThompson(floor=0.0)
     >>> state = policy.start(instruments=1, arms=2, features=0)
@@ -35,15 +40,37 @@ class GaussianThompson(Counted):
 
     prior_var: float = 1.0
     noise_var: float = 1.0
+    pool: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.prior_var > 0 and self.noise_var > 0, self, "positive variances")
+        require(self.pool >= 0, self, "pool >= 0")
+
+    def start(self, instruments: int, arms: int, features: int) -> State:
+        state = super().start(instruments, arms, features)
+        if self.pool:
+            state["prior_mean"] = np.zeros((instruments, arms))
+            state["prior_var"] = np.full((instruments, arms), self.prior_var)
+        return state
 
     def preferences(self, state: State) -> Array:
-        variance = 1.0 / (1.0 / self.prior_var + read(state, "pulls") / self.noise_var)
-        mean = variance * read(state, "sum") / self.noise_var
-        return probability_best(mean, np.sqrt(variance))
+        prior = read(state, "prior_var") if self.pool else self.prior_var
+        known = read(state, "sum") / self.noise_var
+        if self.pool:
+            known = known + read(state, "prior_mean") / prior
+        variance = 1.0 / (1.0 / prior + read(state, "pulls") / self.noise_var)
+        return probability_best(variance * known, np.sqrt(variance))
+
+    def pooled(self, state: State) -> State:
+        """The state of all instruments with their common prior learnt anew."""
+        pulls, total = read(state, "pulls"), read(state, "sum")
+        mean, variance = common_prior(pulls, total, self.noise_var, self.prior_var)
+        shape = pulls.shape
+        return state | {
+            "prior_mean": np.broadcast_to(mean, shape).copy(),
+            "prior_var": np.broadcast_to(variance, shape).copy(),
+        }
 
 
 @dataclass(frozen=True)

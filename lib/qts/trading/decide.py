@@ -15,7 +15,7 @@ from qts.portfolio.accounting import Book
 from qts.risk.limits import Limits
 from qts.trading import across
 from qts.trading.controls import Controls
-from qts.trading.propose import BY_ARM, BY_POLICY, Desk, Proposals, propose, start
+from qts.trading.propose import BY_ARM, BY_POLICY, Desk, Proposals, pool, propose, start, stretches
 from qts.trading.record import Recorder
 from qts.trading.settle import SettleConfig, settle
 from qts.trading.universe import Universe
@@ -149,18 +149,30 @@ def decide(
         The account afterwards, and all rows for the gold tables.
     """
     account = align(account, desk, rules.universe)
-    strategies, now = desk.strategies.values(), account.desk
-    panel, owed = across.with_others(strategies, panel, now["close"], now["market_since"])
-    now = now | {"market_since": owed}
-    parts = [rows for rows in _buckets(account.names, buckets) if rows.size]
-    results = run(desk, [(_rows(now, rows), _cut(panel, rows)) for rows in parts])
-    order = np.argsort(np.concatenate(parts), kind="stable") if parts else np.empty(0, dtype=np.intp)
-    proposals = Proposals.join([proposed for _, proposed in results], order)
-    state = {key: np.concatenate([part[key] for part, _ in results])[order] for key in results[0][0]}
+    state, clock = account.desk, int(account.desk["clock"].max(initial=0))
+    panel, owed = across.with_others(desk.strategies.values(), panel, state["close"], state["market_since"])
+    proposed = []
+    for stretch in stretches(desk, clock, len(panel)):
+        state = pool(desk, state, clock + stretch.start)
+        state, proposals = _propose(desk, account.names, state, _during(panel, stretch), buckets, run)
+        proposed.append(proposals)
+    state |= {"market_since": owed, "clock": np.full(len(account.names), clock + len(panel), dtype=np.int64)}
+    proposals = Proposals.follow(proposed)
     record = record or Recorder()
     record_proposals(record, desk, panel, proposals)
     book = _settle_all(desk, account.book, panel, proposals, rules, record)
     return replace(account, desk=state, book=book), record
+
+
+def _propose(
+    desk: Desk, names: tuple[str, ...], state: State, panel: BarPanel, buckets: int, run: Runner
+) -> tuple[State, Proposals]:
+    """Runs the buckets and puts their results together."""
+    parts = [rows for rows in _buckets(names, buckets) if rows.size]
+    results = run(desk, [(_rows(state, rows), _cut(panel, rows)) for rows in parts])
+    order = np.argsort(np.concatenate(parts), kind="stable") if parts else np.empty(0, dtype=np.intp)
+    proposals = Proposals.join([proposed for _, proposed in results], order)
+    return {key: np.concatenate([part[key] for part, _ in results])[order] for key in results[0][0]}, proposals
 
 
 def act_between_bars(desk: Desk, account: Account, rules: Rules) -> tuple[Account, Recorder]:
@@ -249,6 +261,11 @@ def _buckets(names: Sequence[str], buckets: int) -> list[npt.NDArray[np.intp]]:
 
 def _rows(state: State, rows: npt.NDArray[np.intp]) -> State:
     return {key: values[rows] for key, values in state.items()}
+
+
+def _during(panel: BarPanel, stretch: slice) -> BarPanel:
+    values, extra = ({key: each[stretch] for key, each in group.items()} for group in (panel.values, panel.extra))
+    return BarPanel(panel.instruments, panel.times[stretch], values, extra)
 
 
 def _cut(panel: BarPanel, rows: npt.NDArray[np.intp]) -> BarPanel:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from qts.bandit.base import Policy
+from qts.bandit.base import Policy, Pooled
 from qts.bandit.draws import uniforms
 from qts.bandit.reward import reward
 from qts.market.bar import Array, Bar, BarPanel, IntArray, State
@@ -80,6 +80,15 @@ class Proposals:
         """Puts buckets of instruments together; row `order[i]` of all of them is instrument `i`."""
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts], axis=1)[:, order] for f in fields(cls)))
 
+    @classmethod
+    def follow(cls, parts: Sequence[Proposals]) -> Proposals:
+        """Puts stretches of time together."""
+        return (
+            parts[0]
+            if len(parts) == 1
+            else cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+        )
+
 
 def start(desk: Desk, instruments: int) -> State:
     """The state before the first bar; the leading axis of every array is the instruments'."""
@@ -97,6 +106,7 @@ def start(desk: Desk, instruments: int) -> State:
         "position": np.zeros((instruments, policies)),
         "previous": np.zeros((instruments, policies)),
         "context": np.zeros((instruments, policies, len(CONTEXT))),
+        "clock": np.zeros(instruments, dtype=np.int64),
         **across.start(instruments),
     }
     for name, strategy in desk.strategies.items():
@@ -224,6 +234,26 @@ def _choose(
     state["previous"], state["context"] = np.stack(previous, axis=1), np.stack(contexts, axis=1)
     state["decided_volatility"] = np.where(here, volatility, state["decided_volatility"])
     state["decided_at"] = np.where(here, bar.time, state["decided_at"])
+
+
+def pool(desk: Desk, state: State, clock: int) -> State:
+    """The state of all instruments after the policies whose turn it is have learnt from all of them.
+
+    Args:
+        clock: bar times that the desk has decided on so far.
+    """
+    state = dict(state)
+    for name, policy in desk.policies.items():
+        if isinstance(policy, Pooled) and policy.pool and clock and clock % policy.pool == 0:
+            _put(state, f"policy/{name}/", policy.pooled(_part(state, f"policy/{name}/")))
+    return state
+
+
+def stretches(desk: Desk, clock: int, bars: int) -> list[slice]:
+    """The stretches of the next bars between which policies learn from all instruments; one where none does."""
+    turns = [policy.pool for policy in desk.policies.values() if isinstance(policy, Pooled) and policy.pool]
+    cuts = [row for row in range(1, bars) if any((clock + row) % turn == 0 for turn in turns)]
+    return [slice(start, stop) for start, stop in zip([0, *cuts], [*cuts, bars], strict=True)]
 
 
 def _part(state: State, prefix: str) -> State:
