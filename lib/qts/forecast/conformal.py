@@ -61,6 +61,19 @@ class AdaptiveConformal:
             "level": np.tile(1 - np.array(self.coverages), (series, 1)),
         }
 
+    def primed(self, past: Array) -> State:
+        """The state of series whose newest scores are known but were not forecast, such as those of a training window.
+
+        Args:
+            past: scores, oldest first, shape (P, N); NaN where a series has none.
+        """
+        state = self.start(past.shape[1])
+        for n, column in enumerate(past.T):
+            newest = column[np.isfinite(column)][-self.window :]
+            state["scores"][n, : len(newest)] = newest
+            state["at"][n] = len(newest) % self.window
+        return state
+
     def interval(self, state: State) -> tuple[Array, Array]:
         """Bounds of the next score, shape (N, coverages) each.
 
@@ -70,7 +83,7 @@ class AdaptiveConformal:
 
     def update(self, state: State, score: Array) -> State:
         """The state after one more score of each series, shape (N,)."""
-        return self._learn(state, score, *self.interval(state))
+        return self._learn({**state, "scores": state["scores"].copy()}, score, *self.interval(state))
 
     def run(self, scores: Array, state: State | None = None) -> tuple[Array, Array, State]:
         """Intervals of many scores, each from the rows before it alone.
@@ -84,7 +97,7 @@ class AdaptiveConformal:
             come; and the state at the end. One run over all rows and two runs over its halves give the same bits.
         """
         steps, series = scores.shape
-        state = self.start(series) if state is None else state
+        state = self.start(series) if state is None else {**state, "scores": state["scores"].copy()}
         low, high = (np.empty((steps + 1, series, len(self.coverages))) for _ in range(2))
         for t, score in enumerate(scores):
             low[t], high[t] = self.interval(state)
@@ -94,27 +107,25 @@ class AdaptiveConformal:
 
     def _bounds(self, ordered: Array, level: Array) -> tuple[Array, Array]:
         count = np.isfinite(ordered).sum(axis=1)
-        tail = np.clip(level, 0, 1) / 2
+        tail = np.minimum(np.maximum(level, 0), 1) / 2
         beyond = 1 + np.maximum(-level, 0) / (1 - np.array(self.coverages))
-        middle = _order_statistic(ordered, count, np.full_like(level, 0.5))
-        low = middle + beyond * (_order_statistic(ordered, count, tail) - middle)
-        high = middle + beyond * (_order_statistic(ordered, count, 1 - tail) - middle)
-        enough = (count >= self.fewest)[:, None]
-        return (
-            np.where(enough, np.minimum.accumulate(low, axis=1), np.nan),
-            np.where(enough, np.maximum.accumulate(high, axis=1), np.nan),
-        )
+        wanted = np.concatenate([np.full((len(level), 1), 0.5), tail, 1 - tail], axis=1)
+        middle, low, high = np.split(_order_statistic(ordered, count, wanted), (1, 1 + level.shape[1]), axis=1)
+        unknown = count < self.fewest
+        low, high = middle + beyond * (low - middle), middle + beyond * (high - middle)
+        low[unknown] = high[unknown] = np.nan
+        return np.minimum.accumulate(low, axis=1), np.maximum.accumulate(high, axis=1)
 
     def _learn(self, state: State, score: Array, low: Array, high: Array) -> State:
+        """The state after a score; the array `scores` is changed in place."""
         known = np.isfinite(score)
         judged = known[:, None] & np.isfinite(low)
         missed = (score[:, None] < low) | (score[:, None] > high)
         step = self.gamma * (1 - np.array(self.coverages) - missed)
         who = np.flatnonzero(known)
-        scores = state["scores"].copy()
-        scores[who, state["at"][who]] = score[who]
+        state["scores"][who, state["at"][who]] = score[who]
         return {
-            "scores": scores,
+            "scores": state["scores"],
             "at": np.where(known, (state["at"] + 1) % self.window, state["at"]),
             "level": np.where(judged, state["level"] + step, state["level"]),
         }
@@ -127,8 +138,8 @@ def _order_statistic(ordered: Array, count: npt.NDArray[np.integer[Any]], probab
     score lies below the quantile with probability p.
     """
     count = np.maximum(count, 1)[:, None]
-    place = np.clip(probability * (count + 1) - 1, 0, count - 1)
-    below = np.floor(place).astype(np.int64)
-    above = np.minimum(below + 1, count - 1)
-    left, right = np.take_along_axis(ordered, below, axis=1), np.take_along_axis(ordered, above, axis=1)
+    place = np.minimum(np.maximum(probability * (count + 1) - 1, 0), count - 1)
+    below = place.astype(np.int64)
+    row = np.arange(len(ordered))[:, None]
+    left, right = ordered[row, below], ordered[row, np.minimum(below + 1, count - 1)]
     return np.asarray(left + (place - below) * (right - left))

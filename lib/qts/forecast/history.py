@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from qts.market.bar import Array, IntArray
+
+#: Measures of a history that only some models use.
+FURTHER = ("semivariance_minus", "semivariance_plus", "quarticity")
 
 _DAY = 86_400_000_000_000  # nanoseconds
 
@@ -43,6 +46,8 @@ class History:
         variance: variance proxy of each bar, at least `floor`, shape (T, N); NaN below a column's end.
         length: bars of each instrument, shape (N,).
         floor: see `variance_floor`.
+        semivariance_minus, semivariance_plus, quarticity: further realised measures, NaN where a bar has none, shape
+            (T, N); None where nobody has asked for them.
     """
 
     instruments: tuple[str, ...]
@@ -51,6 +56,9 @@ class History:
     variance: Array
     length: IntArray
     floor: float
+    semivariance_minus: Array | None = None
+    semivariance_plus: Array | None = None
+    quarticity: Array | None = None
 
     @classmethod
     def pack(
@@ -61,6 +69,7 @@ class History:
         close: Array,
         realised_variance: Array,
         interval: int,
+        **further: Array,
     ) -> History:
         """A history from rows in any order.
 
@@ -74,6 +83,7 @@ class History:
             times: bar end of each row, nanoseconds since 1970-01-01 UTC, shape (R,).
             close, realised_variance: shape (R,), NaN where unknown.
             interval: length of a bar, nanoseconds.
+            further: any of the further measures, shape (R,).
 
         Returns:
             Instruments sorted by name, those without rows included.
@@ -96,7 +106,11 @@ class History:
         packed_times, returns, variance = np.zeros(shape, np.int64), np.full(shape, np.nan), np.full(shape, np.nan)
         packed_times[place], returns[place] = at[keep], change[keep]
         variance[place] = np.maximum(proxy[keep], floor)
-        return cls(tuple(sorted(instruments)), packed_times, returns, variance, length, floor)
+        found = cls(tuple(sorted(instruments)), packed_times, returns, variance, length, floor)
+        measures: dict[str, Any] = {name: np.full(shape, np.nan) for name in further}
+        for name, values in further.items():
+            measures[name][place] = values[good][order][keep]
+        return replace(found, **measures)
 
     def columns(self, index: Sequence[int]) -> History:
         """Some instruments only, with as many rows as the longest of them has."""
@@ -109,6 +123,7 @@ class History:
             np.take(self.variance[:rows], picked, axis=1),
             self.length[picked],
             self.floor,
+            **self._further(lambda values: np.take(values[:rows], picked, axis=1)),
         )
 
     def first(self, bars: IntArray) -> History:
@@ -123,7 +138,12 @@ class History:
             np.where(beyond, np.nan, self.variance[:rows]),
             length,
             self.floor,
+            **self._further(lambda values: np.where(beyond, np.nan, values[:rows])),
         )
+
+    def _further(self, part: Callable[[Array], Array]) -> dict[str, Any]:
+        measures = {name: getattr(self, name) for name in FURTHER}
+        return {name: part(values) for name, values in measures.items() if values is not None}
 
     @property
     def inside(self) -> npt.NDArray[np.bool_]:

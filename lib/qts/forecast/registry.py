@@ -9,8 +9,11 @@ from qts.forecast.base import Forecaster
 from qts.forecast.ewma import Ewma
 from qts.forecast.har import Har
 from qts.forecast.naive import Naive
+from qts.forecast.scale import ScaleForecaster
+from qts.forecast.volatility.forecasters import FORECASTERS
 
-_KNOWN: dict[str, type[Forecaster]] = {model.name: model for model in (Naive, Ewma, Har)}
+_SCALES: tuple[type[ScaleForecaster], ...] = (Naive, Ewma, Har, *FORECASTERS)
+_KNOWN: dict[str, type[Forecaster]] = {model.name: model for model in _SCALES}
 
 
 def names() -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from qts import __version__
 from qts.errors import MissingInput
 from qts.forecast.base import Params
+from qts.forecast.history import FURTHER
 from qts.forecast.registry import build
 from qts.mlops.bundle import Bundle
 from qts.mlops.registry import CHAMPION, Registry
@@ -223,6 +224,7 @@ class _Batch:
             F.unix_micros("bar_time").alias("at"),
             "close",
             "realised_variance",
+            *FURTHER,
             nothing.alias("model"),
             nothing.alias("params"),
         )
@@ -285,6 +287,7 @@ def _rows_of(parameters: Mapping[str, Mapping[str, Params]]) -> pa.Table:
             "at": pa.nulls(len(flat), pa.int64()),
             "close": nothing,
             "realised_variance": nothing,
+            **dict.fromkeys(FURTHER, nothing),
             "model": pa.array([model for _, model, _ in flat], pa.string()),
             "params": pa.array([text for _, _, text in flat], pa.string()),
         }

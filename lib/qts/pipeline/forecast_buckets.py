@@ -15,13 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 from qts.forecast.base import UNFITTED, Forecaster, Params
-from qts.forecast.history import History
+from qts.forecast.history import FURTHER, History
 from qts.forecast.registry import build
 from qts.forecast.scores import Score
 from qts.market.bar import IntArray
 
 #: A bar has no `model`; a row of parameters has no bar.
-INPUT = "instrument string, at long, close double, realised_variance double, model string, params string"
+INPUT = (
+    "instrument string, at long, close double, realised_variance double, semivariance_minus double, "
+    "semivariance_plus double, quarticity double, model string, params string"
+)
 FITTED = "instrument string, model string, params string, scores string"
 FORECASTS = (
     "instrument string, target string, made_at long, target_time long, horizon long, model string, version string, "
@@ -144,6 +147,7 @@ def _assemble(batches: Iterator[pa.RecordBatch], interval: int) -> tuple[History
         bars["close"].to_numpy(),
         bars["realised_variance"].to_numpy(),
         interval,
+        **{name: bars[name].to_numpy() for name in FURTHER},
     )
     return history, known
 
@@ -168,6 +172,7 @@ _ARROW = pa.schema(
         ("at", pa.int64()),
         ("close", pa.float64()),
         ("realised_variance", pa.float64()),
+        *((name, pa.float64()) for name in FURTHER),
         ("model", pa.string()),
         ("params", pa.string()),
     ]

@@ -43,7 +43,8 @@ class Regression:
 
     def forecast(self, measures: Measures, rows: IntArray) -> Array:
         """Forecasts of the next variance, shape (T, N), made at each row with coefficients refitted at `rows`."""
-        return self.apply(self.fit(measures, rows), measures)
+        guarded = self.guarded(self.fit(measures, rows), measures)
+        return levelled(guarded, measures.variance) if self.logarithmic else guarded
 
     def fit(self, measures: Measures, rows: IntArray) -> Coefficients:
         """Coefficients from all rows up to each of `rows`."""
@@ -51,13 +52,13 @@ class Regression:
         target = np.log(variance) if self.logarithmic else variance
         return expanding_least_squares(self.regressors(measures), target, rows)
 
-    def apply(self, coefficients: Coefficients, measures: Measures) -> Array:
-        """Forecasts with given coefficients, shape (T, N)."""
+    def guarded(self, coefficients: Coefficients, measures: Measures) -> Array:
+        """Fitted values as variances, shape (T, N): kept in bounds, but in logarithms not yet levelled."""
         fit = coefficients.forecast(self.regressors(measures))
         variance = measures.variance
         low, high = np.fmin.accumulate(variance, axis=0), np.fmax.accumulate(variance, axis=0)
         if self.logarithmic:
-            return levelled(np.exp(np.clip(fit, np.log(low / _CEILING), np.log(high * _CEILING))), variance)
+            return np.asarray(np.exp(np.clip(fit, np.log(low) - np.log(_CEILING), np.log(high) + np.log(_CEILING))))
         mean = np.nancumsum(variance, axis=0) / np.arange(1, len(variance) + 1)[:, None]
         return np.where(np.isnan(fit) | ((low <= fit) & (fit <= high)), fit, mean) + 0 * fit
 
