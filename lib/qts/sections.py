@@ -268,6 +268,7 @@ class Backtest(Section):
     walk_forward: bool = False
     anchored: bool = False
     scenarios: tuple[str, ...] = ()
+    compare: tuple[str, ...] = ()
     grid: dict[str, dict[str, list[Any]]] = Field(default_factory=dict)
     cash: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1_000_000.0
     lot_size: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4

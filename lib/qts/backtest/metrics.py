@@ -6,6 +6,8 @@ no variance) is NaN.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from qts.backtest.trades import Trades
@@ -39,7 +41,8 @@ def of_returns(returns: Array, periods: float) -> Metrics:
     equity: Array = np.cumprod(1.0 + returns).astype(np.float64)
     total = float(equity[-1] - 1.0) if count else 0.0
     mean, sd = (float(returns.mean()), float(returns.std(ddof=1))) if count > 1 else (_NAN, _NAN)
-    annual = (1.0 + total) ** (periods / count) - 1.0 if count and total > -1.0 else _NAN
+    growth = math.log1p(total) * periods / count if count and total > -1.0 else _NAN
+    annual = math.expm1(growth) if not growth > 700.0 else math.inf  # a day of minutes may grow beyond all numbers
     drawdown, longest = drawdowns(equity)
     gains, losses = returns[returns > 0], -returns[returns < 0]
     low, high = np.quantile(returns, [0.05, 0.95]) if count else (_NAN, _NAN)

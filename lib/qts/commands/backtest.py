@@ -30,6 +30,7 @@ def backtest(
     scenarios: Annotated[
         str | None, typer.Option("--scenarios", help="all, or windows (2008, ...) and shocks (gap, ...), by commas.")
     ] = None,
+    compare: Annotated[str | None, typer.Option("--compare", help="Two of them by a comma: paired tests.")] = None,
     cash: Annotated[float | None, typer.Option("--cash", help="To begin with.", show_default="1000000")] = None,
     limits: Annotated[bool, typer.Option("--limits", help="Let the limits of risk.yml bind, as they do live.")] = False,
     spark: Annotated[bool, typer.Option("--spark", help="Spread experiments over Spark tasks.")] = False,
@@ -51,6 +52,7 @@ def backtest(
             "walk_forward": walk_forward or None,
             "anchored": anchored or None,
             "scenarios": _scenarios(scenarios),
+            "compare": None if compare is None else [part.strip() for part in compare.split(",") if part.strip()],
             "cash": cash,
             "limits": limits or None,
             "spark": spark or None,
@@ -115,6 +117,8 @@ def show(console: Console, summary: Summary) -> None:
                     f"  {row['strategy']}: {metrics['total_return']:+.1%}, worst {metrics['max_drawdown']:.1%}"
                 )
     console.print(f"\n{summary['verdict']}", style="bold", soft_wrap=True)
+    if "comparison" in summary:
+        console.print(summary["comparison"]["verdict"], soft_wrap=True)
     for note in summary["notes"]:
         console.print(f"- {note}", soft_wrap=True)
     console.print(f"Report: {summary['report']}", soft_wrap=True)

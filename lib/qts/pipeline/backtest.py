@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from qts.backtest import scenario
+from qts.backtest.compare import compare
 from qts.backtest.experiment import Experiment, Outcome, Terms
 from qts.backtest.experiment import run as run_one
 from qts.backtest.market import Market
@@ -73,12 +74,16 @@ def execute(settings: Settings, market: Market) -> Summary:
     report = settings.workdir / "reports" / f"backtest-{study_id}.html"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(html(main, studies), encoding="utf-8")
-    return _summary(main, studies, cut, market) | {
-        "study": study_id,
-        "report": str(report),
-        "mlflow_run": run_id,
-        "tracking_uri": settings.tracking_uri,
-    }
+    return (
+        _summary(main, studies, cut, market)
+        | _comparison(main, settings.backtest.compare)
+        | {
+            "study": study_id,
+            "report": str(report),
+            "mlflow_run": run_id,
+            "tracking_uri": settings.tracking_uri,
+        }
+    )
 
 
 def terms_of(settings: Settings) -> Terms:
@@ -263,6 +268,23 @@ def _rows(judged: Study) -> list[Summary]:
             }
         rows.append(row | {"trials": outcome.trials, "notes": list(outcome.notes), "experiment": outcome.identity})
     return rows
+
+
+def _comparison(judged: Study, names: tuple[str, ...]) -> Summary:
+    """The comparison of two experiments, if one was asked for.
+
+    Raises:
+        ConfigError: not two names, or no such experiment.
+    """
+    if not names:
+        return {}
+    known = {outcome.name: outcome for outcome in judged.outcomes}
+    wrong = [name for name in names if name not in known]
+    if len(names) != 2 or wrong:
+        hint = did_you_mean(wrong[0], known) if wrong else ""
+        raise ConfigError(f"backtest.compare is {', '.join(names)}; expected two of {', '.join(known)}.{hint}")
+    first, second = (known[name] for name in names)
+    return {"comparison": kept.plain(asdict(compare(first, second, judged.periods_per_year)))}
 
 
 def _names(judged: Study, identities: Sequence[str]) -> list[str]:
