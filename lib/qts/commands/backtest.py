@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qts.commands.common import Config, Json, Summary, Workdir, load, report
+from qts.commands.common import EXIT_BAD_INPUT, Config, Json, Summary, Workdir, load, report
 from qts.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -139,6 +139,23 @@ def _number(value: float | None, shape: str) -> str:
     return "-" if value is None else format(value, shape)
 
 
+def parity(config: Config = None, workdir: Workdir = None, as_json: Json = False) -> None:
+    """Backtests what was traded.
+
+    The recorded bars of a workdir, and every order compared with the ledger's: none may differ by a bit.
+    """
+
+    def work() -> Summary:
+        settings = load(config, workdir)
+        from qts.pipeline import parity as job
+
+        return job.run(settings)
+
+    if not report(as_json, work)["identical"]:
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+
 def register(app: typer.Typer) -> None:
-    """Adds this command to the program."""
-    app.command()(backtest)
+    """Adds these commands to the program."""
+    for command in (backtest, parity):
+        app.command()(command)
