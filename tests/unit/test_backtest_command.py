@@ -36,6 +36,8 @@ def test_a_study_from_file_to_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     rows = {row["strategy"]: row for row in found["experiments"]}
     assert list(rows) == ["Flat", "BuyAndHold", "ewma_cross", "linucb"]
     assert found["trials"] == 4
+    days = prices()["Date"]
+    assert found["from_to"] == [days.iloc[0], days.iloc[-1]]
     assert 0 <= found["spa_p"] <= 1
     assert rows["Flat"]["metrics"]["total_return"] == 0
     assert rows["Flat"]["t"] is None
@@ -56,7 +58,7 @@ def test_a_study_from_file_to_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     again = run(tmp_path, capsys, *chosen)
     assert again["trials"] == 4
     assert again["experiments"] == found["experiments"]
-    more = run(tmp_path, capsys, "--strategies", "momentum,BuyAndHold")
+    more = run(tmp_path, capsys, "--strategies", "bollinger,BuyAndHold")
     assert more["trials"] == 5
     assert len(Ledger(tmp_path / "work" / "tables").read("experiments")) == 10
 

@@ -223,7 +223,8 @@ def _running(market: Market, terms: Terms) -> Callable[[Iterator[pd.DataFrame]],
 
 
 def _summary(main: Study, scenarios: dict[str, Study], cut: list[Fold], market: Market) -> Summary:
-    times = [str(np.datetime64(int(time), "D")) for time in (main.times[[0, -1]] - 1 if len(main.times) else [])]
+    ends = main.times[[0, -1]] - 1 if len(main.times) else main.times
+    times = [str(day) for day in ends.astype("datetime64[ns]").astype("datetime64[D]")]
     summary: Summary = {
         "trials": main.trials,
         "spa_p": main.contests["buy_and_hold"].spa_p,
