@@ -224,6 +224,26 @@ class Forecast(Section):
     buckets: int = Field(4, ge=1, le=4096)
 
 
+class Regime(Section):
+    """Regime models and when they are fitted."""
+
+    states: int | None = Field(None, ge=1, le=3)  # None: one to three, by BIC for each instrument
+    train_fraction: float = Field(0.5, gt=0, lt=1)  # share of history that the first fit sees
+    refit_every: int = Field(250, ge=1)  # bars
+    min_history: int = Field(250, ge=60)  # bars
+    starts: int = Field(2, ge=1, le=100)  # of each fit's search
+    buckets: int = Field(4, ge=1, le=4096)
+    trigger: Duration = duration("10s")
+
+
+class Sentiment(Section):
+    """How headlines are scored."""
+
+    scorer: str = "lexicon"  # or the folder of a transformers model
+    buckets: int = Field(4, ge=1, le=4096)
+    trigger: Duration = duration("10s")
+
+
 class Trade(Section):
     """The decision step and its account."""
 

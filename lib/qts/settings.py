@@ -32,7 +32,9 @@ from qts.sections import (
     Log,
     Mlflow,
     Monitor,
+    Regime,
     ReplaySource,
+    Sentiment,
     Source,
     Spark,
     Trade,
@@ -52,7 +54,9 @@ __all__ = [
     "Log",
     "Mlflow",
     "Monitor",
+    "Regime",
     "ReplaySource",
+    "Sentiment",
     "Settings",
     "Source",
     "Spark",
@@ -78,6 +82,8 @@ class Settings(BaseSettings):
     ingest: Ingest = Field(default_factory=Ingest)
     bars: Bars = Bars()
     forecast: Forecast = Forecast()
+    regime: Regime = Regime()
+    sentiment: Sentiment = Sentiment()
     trade: Trade = Field(default_factory=Trade)
     risk: Path = Field(default_factory=lambda: conf_file("risk.yml"))
     strategies: Path = Field(default_factory=lambda: conf_file("strategies.yml"))

@@ -32,7 +32,7 @@ def main() -> None:
     peers = [_hmmlearn(model) for model in models]
 
     def ours() -> np.ndarray:
-        return ForwardFilter.of(models).run(values).log_density.sum(axis=0)
+        return ForwardFilter.of(models).run(values)[1].log_density.sum(axis=0)
 
     def theirs() -> np.ndarray:
         return np.array([peer.score(values[:, [n]]) for n, peer in enumerate(peers)])

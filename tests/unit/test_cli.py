@@ -21,6 +21,7 @@ COMMANDS = [
     (name,) for name in ("demo", "ingest", "bars", "forecast", "trade", "monitor", "tables", "maintain", "explain")
 ] + [
     ("scorecard",), ("doctor",), ("risk", "check"), ("regime", "fit"), ("sentiment", "score"),
+    ("regime", "run"), ("sentiment", "run"),
     *(("control", action) for action in ("halt", "reduce", "flatten", "resume", "status")),
 ]  # fmt: skip
 

@@ -73,7 +73,7 @@ def test_it_goes_on_from_its_state(seed, cut):
             state = {name: np.frombuffer(values.tobytes()).reshape(values.shape) for name, values in state.items()}
         state, found = filter_.step(state, row)
         kept.append(found.probability)
-    np.testing.assert_array_equal(filter_.run(y).probability, kept)
+    np.testing.assert_array_equal(filter_.run(y)[1].probability, kept)
 
 
 @given(seed=seeds, count=st.sampled_from([2, 7, 64]))
@@ -81,7 +81,7 @@ def test_it_goes_on_from_its_state(seed, cut):
 def test_series_side_by_side_have_the_bits_that_each_has_alone(seed, count):
     models = [model_of(seed + n, 1 + n % 3) for n in range(count)]
     y = np.stack([series_of(seed + n, 12) for n in range(count)], axis=1)
-    together = ForwardFilter.of(models).run(y)
+    _, together = ForwardFilter.of(models).run(y)
     for n, model in enumerate(models):
         alone = filter_series(model, y[:, n])
         np.testing.assert_array_equal(together.probability[:, n, : model.states], alone.probability)

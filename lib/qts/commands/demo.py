@@ -15,6 +15,8 @@ _TOLD = {
     "ingest": "ticks, indices: checked and landed in Delta",
     "bars": "bars of history",
     "forecast": "forecasters fitted, registered in MLflow, scored bar by bar",
+    "regime": "calm, normal or stressed: filtered bar by bar",
+    "sentiment": "headlines scored, where a source brings any",
     "trade": "strategies, policies, risk rules, orders, fills",
     "monitor": "forecast errors and batch figures",
 }
@@ -71,6 +73,7 @@ def show(console: Console, summary: Summary) -> None:
     table.add_row("indices", f"{indices['accepted']:,}", "accepted, say VIX")
     table.add_row("bars", f"{summary['bars']:,}", "open, high, low, close, volume, realised variance, ...")
     table.add_row("forecasts", f"{summary['forecasts']:,}", "with 80 and 95% intervals")
+    table.add_row("regimes", f"{summary['regimes']:,}", "calm, normal, stressed: probabilities without look-ahead")
     table.add_row("decisions", f"{summary['decisions']:,}", "each with its propensity")
     table.add_row("orders", f"{summary['orders']:,}", f"{summary['denied']:,} of them denied by a risk rule")
     table.add_row("fills", f"{summary['fills']:,}", "at the next tradable price, with fees, half-spread and slippage")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qts.commands.common import Json, Summary, report
+from qts.commands.common import Config, Json, Once, Summary, Workdir, load, report
 from qts.errors import ConfigError, DataError, MissingInput, did_you_mean
 
 if TYPE_CHECKING:
@@ -69,6 +69,22 @@ def fit_file(
             _write(table, column, regimes, values, output)
             summary["output"] = str(output)
         return summary
+
+    report(as_json, work)
+
+
+@app.command("run")
+def run_job(once: Once = False, config: Config = None, workdir: Workdir = None, as_json: Json = False) -> None:
+    """Fits regimes to bars, filters every bar.
+
+    Versions go to MLflow, probabilities per bar and instrument to the table regimes.
+    """
+
+    def work() -> Summary:
+        settings = load(config, workdir)
+        from qts.pipeline import regimes as job
+
+        return job.run(settings, once=once)
 
     report(as_json, work)
 

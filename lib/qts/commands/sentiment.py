@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qts.commands.common import Json, Summary, report
+from qts.commands.common import Config, Json, Once, Summary, Workdir, load, report
 from qts.errors import DataError, MissingInput
 
 if TYPE_CHECKING:
@@ -52,6 +52,22 @@ def score_file(
             "empty": sum(not (value or "").strip() for value in texts),
             "labels": {label: found.label.count(label) for label in LABELS},
         }
+
+    report(as_json, work)
+
+
+@app.command("run")
+def run_job(once: Once = False, config: Config = None, workdir: Workdir = None, as_json: Json = False) -> None:
+    """Scores headlines that came in.
+
+    Scores go to the table sentiment; decisions see them per instrument, fading with time.
+    """
+
+    def work() -> Summary:
+        settings = load(config, workdir)
+        from qts.pipeline import sentiment as job
+
+        return job.run(settings, once=once)
 
     report(as_json, work)
 

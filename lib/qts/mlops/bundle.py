@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,14 @@ class Bundle:
         model: name of the forecaster.
         interval: length of a bar, nanoseconds.
         parameters: by instrument.
+        loader: the module whose `_load_pyfunc` MLflow calls.
+        code: files and folders of this package that travel with a version, so that it loads anywhere.
+        requirements: packages that they need.
     """
+
+    loader: ClassVar[str] = __name__
+    code: ClassVar[tuple[str, ...]] = _CODE
+    requirements: ClassVar[tuple[str, ...]] = _REQUIREMENTS
 
     model: str
     interval: int
@@ -59,7 +66,7 @@ class Bundle:
         )
 
     @classmethod
-    def read(cls, path: Path) -> Bundle:
+    def read(cls, path: Path) -> Self:
         """The bundle in a model version's file of parameters."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
@@ -68,10 +75,15 @@ class Bundle:
         methods = [p["method"] for p in self.parameters.values()]
         return {method: methods.count(method) for method in sorted(set(methods))}
 
-    def _example(self) -> pd.DataFrame:
+    def example(self) -> pd.DataFrame:
+        """Rows that the model can be tried with."""
         times = np.arange(1, 3) * np.timedelta64(self.interval, "ns") + np.datetime64("2020-01-01", "ns")
         name = next(iter(sorted(self.parameters)), "A")
         return pd.DataFrame({"instrument": name, "bar_time": times, "close": [100.0, 101.0], "realised_variance": 1e-4})
+
+    def signature(self) -> ModelSignature:
+        """What the model takes and gives."""
+        return _signature()
 
     def save(self, folder: Path, run_id: str) -> None:
         """Writes an MLflow model of the flavour pyfunc: parameters, code, signature and requirements."""
@@ -85,7 +97,7 @@ class Bundle:
         (data / FILE).write_text(self.to_json(), encoding="utf-8")
         code = folder.with_name("code") / "qts"
         package = Path(__file__).resolve().parents[1]
-        for part in _CODE:
+        for part in self.code:
             if (package / part).is_dir():
                 shutil.copytree(package / part, code / part, ignore=shutil.ignore_patterns("__pycache__"))
             else:
@@ -93,13 +105,13 @@ class Bundle:
                 shutil.copyfile(package / part, code / part)
         mlflow.pyfunc.save_model(
             str(folder),
-            loader_module=__name__,
+            loader_module=self.loader,
             data_path=str(data / FILE),
             code_paths=[str(code)],
             mlflow_model=Model(run_id=run_id),
-            signature=_signature(),
-            input_example=self._example(),
-            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+            signature=self.signature(),
+            input_example=self.example(),
+            pip_requirements=[f"{name}=={version(name)}" for name in self.requirements],
         )
 
 

@@ -15,19 +15,23 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 
 class Registry:
-    """The registered models of one experiment; a forecaster's name there is `<experiment>-forecast-<model>`.
+    """The registered models of one kind in an experiment; a model's name there is `<experiment>-<kind>-<model>`.
 
     Args:
         tracking: the store; its registry is the same.
+        kind: of the models.
+        bundle: what their versions hold.
     """
 
-    def __init__(self, tracking: Tracking) -> None:
+    def __init__(self, tracking: Tracking, kind: str = "forecast", bundle: type[Bundle] = Bundle) -> None:
         self.tracking = tracking
+        self.kind = kind
+        self._bundle = bundle
         self._loaded: dict[str, tuple[str, Bundle]] = {}
 
     def registered_name(self, model: str) -> str:
         """A valid name of the registry: an experiment's own name may be a path, as on Databricks."""
-        return "-".join([*re.findall(r"\w+", self.tracking.experiment), "forecast", model])
+        return "-".join([*re.findall(r"\w+", self.tracking.experiment), self.kind, model])
 
     def register(self, bundle: Bundle, run_id: str, key: str, tags: Mapping[str, str]) -> str:
         """Files a bundle with its run and makes a version of it; once per key.
@@ -94,7 +98,7 @@ class Registry:
                 found = download_artifacts(
                     artifact_uri=f"{place}/data/{FILE}", dst_path=folder, tracking_uri=self.tracking.uri
                 )
-                bundle = Bundle.read(Path(found))
+                bundle = self._bundle.read(Path(found))
         self._loaded[model] = (version, bundle)
         return bundle
 
@@ -108,6 +112,6 @@ class Registry:
         if version is None:
             raise ModelUnavailable(
                 f"No version of {self.registered_name(model)!r} has the alias {alias!r} in MLflow at "
-                f"{self.tracking.uri}. Run `qts forecast --once` to fit one."
+                f"{self.tracking.uri}. Run the {self.kind} job once to fit one."
             )
         return version, self.load(model, version)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from qts.pipeline import bars, forecast, ingest, monitor, trade
+from qts.pipeline import bars, forecast, ingest, monitor, regimes, sentiment, trade
 from qts.settings import ReplaySource, Settings
 from qts.store.ledger import Ledger
 
@@ -18,6 +18,8 @@ STAGES: dict[str, Callable[..., dict[str, Any]]] = {
     "ingest": ingest.run,
     "bars": bars.run,
     "forecast": forecast.run,
+    "regime": regimes.run,
+    "sentiment": sentiment.run,
     "trade": trade.run,
     "monitor": monitor.run,
 }
@@ -31,8 +33,9 @@ def run(settings: Settings, *, on_stage: Callable[[str], None] | None = None) ->
         on_stage: called with a stage's name before it starts.
 
     Returns:
-        Totals of the tables: ticks and indices {in, accepted, quarantined, duplicates}, bars, forecasts, decisions,
-        orders, denied, fills, mlflow_runs, account {equity, ...}, last_order, seconds {stage: s}, workdir, provenance.
+        Totals of the tables: ticks and indices {in, accepted, quarantined, duplicates}, bars, forecasts, regimes,
+        decisions, orders, denied, fills, mlflow_runs, account {equity, ...}, last_order, seconds {stage: s}, workdir,
+        provenance.
     """
     seconds: dict[str, float] = {}
     for name, stage in STAGES.items():
@@ -53,6 +56,7 @@ def totals(settings: Settings) -> dict[str, Any]:
         "indices": _ingested(ledger, "indices"),
         "bars": ledger.read("bars", columns=("instrument",)).num_rows,
         "forecasts": ledger.read("forecasts", columns=("instrument",)).num_rows,
+        "regimes": ledger.read("regimes", columns=("instrument",)).num_rows,
         "decisions": ledger.read("decisions", columns=("instrument",)).num_rows,
         "orders": len(verdicts),
         "denied": pc.sum(pc.equal(verdicts, "deny")).as_py() or 0,

@@ -29,7 +29,7 @@ from qts.trading.universe import Universe
 
 #: Tables that a batch reads beside its own rows, each at the version that its plan names; `batches` says which rows of
 #: the others were those of done batches then.
-SIDE_TABLES = ("batches", "instruments", "controls", "forecasts", "indices")
+SIDE_TABLES = ("batches", "instruments", "controls", "forecasts", "regimes", "sentiment", "indices")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What was known before a bar closed: forecasts and indices as arrays beside the bars, at planned table versions."""
+"""What was known before a bar closed: forecasts, regimes, sentiment and indices as arrays beside the bars."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from qts.market.bar import Array, IntArray
+from qts.market.sentiment.decay import FORGOTTEN, decayed
+from qts.settings import duration
 from qts.store.ledger import Ledger
 
 #: A value older than this many bars is no longer news, and at least these days bridge a long weekend.
 _BARS, _DAYS = 5, 5
 _DAY_NS = 86_400_000_000_000
+_REGIME = ("calm", "normal", "stressed", "volatility")
+#: Half of the weight of a text is gone after so many bars, and not before so many nanoseconds (6 hours).
+_HALF_LIFE_BARS, _HALF_LIFE = 2, 6 * 3_600_000_000_000
 
 
 def extras(
@@ -24,10 +29,15 @@ def extras(
     times: IntArray,
     interval: int,
 ) -> dict[str, Array]:
-    """`forecast.<model>.<target>`, its `.sd`, and `index.<name>`, each of shape (T, N).
+    """What else was known before each bar ended, each of shape (T, N).
 
-    A forecast counts from the bar after the one that it was made at: live it is written after that bar's decision,
-    and a replay must not know more. An index value counts when its time lies strictly before the bar's end.
+    `forecast.<model>.<target>` and its `.sd`; `regime.calm`, `.normal`, `.stressed` (probabilities) and `.volatility`
+    (sd of the next bar); `sentiment.score` and `sentiment.news` (tone and amount, decayed) and the same of the whole
+    market as `sentiment.market`; `index.<name>`.
+
+    A forecast and a regime count from the bar after the one that they were made at: live they are written after that
+    bar's decision, and a replay must not know more. An index value or a text counts when its time lies strictly before
+    the bar's end.
 
     Args:
         versions: table versions of the plan; a table at -1 did not exist. That of `batches` says which batches were
@@ -43,6 +53,10 @@ def extras(
     found: dict[str, Array] = {}
     if versions.get("forecasts", -1) >= 0:
         found |= _forecasts(ledger, versions["forecasts"], done_at, names, times, tolerance)
+    if versions.get("regimes", -1) >= 0:
+        found |= _regimes(ledger, versions["regimes"], done_at, names, times, interval, tolerance)
+    if versions.get("sentiment", -1) >= 0:
+        found |= _sentiment(ledger, versions["sentiment"], done_at, names, times, interval)
     if versions.get("indices", -1) >= 0:
         found |= _indices(ledger, versions["indices"], done_at, len(names), times, tolerance)
     return found
@@ -73,6 +87,52 @@ def _forecasts(
                     values[:, place[instrument]] = _as_of(made, own[column].to_numpy(), times, tolerance)
             found[f"forecast.{model}.{target}{suffix}"] = values
     return found
+
+
+def _regimes(
+    ledger: Ledger,
+    version: int,
+    done_at: int | None,
+    names: Sequence[str],
+    times: IntArray,
+    interval: int,
+    tolerance: int,
+) -> dict[str, Array]:
+    columns = ("instrument", "interval", "bar_time", "version", *_REGIME)
+    where = _window("bar_time", times, tolerance)
+    frame = ledger.read("regimes", version=version, columns=columns, where=where, done_at=done_at).to_pandas()
+    frame = frame[frame["interval"].map(duration) == interval]
+    frame = frame.sort_values(["bar_time", "version"], kind="stable")
+    place = {name: column for column, name in enumerate(names)}
+    found = {f"regime.{name}": np.full((len(times), len(names)), np.nan) for name in _REGIME if len(frame)}
+    for instrument, own in frame.groupby("instrument", sort=False):
+        if instrument in place:
+            known = _nanoseconds(own["bar_time"])
+            for name in _REGIME:
+                values = _as_of(known, own[name].to_numpy(), times, tolerance)
+                found[f"regime.{name}"][:, place[instrument]] = values
+    return found
+
+
+def _sentiment(
+    ledger: Ledger, version: int, done_at: int | None, names: Sequence[str], times: IntArray, interval: int
+) -> dict[str, Array]:
+    half_life = max(_HALF_LIFE_BARS * interval, _HALF_LIFE)
+    columns = ("instrument", "event_time", "score")
+    where = _window("event_time", times, FORGOTTEN * half_life)
+    frame = ledger.read("sentiment", version=version, columns=columns, where=where, done_at=done_at).to_pandas()
+    shape = (len(times), len(names))
+    tone, news, market = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+
+    def of(rows: pd.DataFrame) -> tuple[Array, Array]:
+        return decayed(_nanoseconds(rows["event_time"]), rows["score"].to_numpy(np.float64), times, half_life)
+
+    by_instrument = dict(list(frame.groupby("instrument", sort=False)))
+    for column, name in enumerate(names):
+        if name in by_instrument:
+            tone[:, column], news[:, column] = of(by_instrument[name])
+    market[:] = of(frame[frame["instrument"].isna()])[0][:, None]
+    return {"sentiment.score": tone, "sentiment.news": news, "sentiment.market": market}
 
 
 def _indices(

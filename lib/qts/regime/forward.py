@@ -142,28 +142,48 @@ class ForwardFilter:
         paths = joint[:, None, :] + self.log_transition[:, now, :].transpose(0, 2, 1)
         return log_sum_exp(paths.reshape(series, histories, self.states))
 
-    def run(self, values: Array) -> Filtered:
+    def run(self, values: Array, state: State | None = None) -> tuple[State, Filtered]:
         """Filters whole series.
 
         Args:
             values: shape (T, N), NaN where a bar is missing.
+            state: to go on from; by default the one before the first bar.
 
         Returns:
-            probability of shape (T, N, K), log_density of shape (T, N).
+            The state after the last bar; probability of shape (T, N, K) and log_density of shape (T, N).
         """
-        state, found = self.begin(), []
+        state, found = self.begin() if state is None else state, []
         for row in values:
             state, filtered = self.step(state, row)
             found.append(filtered)
-        return Filtered(
+        return state, Filtered(
             np.array([f.probability for f in found]).reshape(len(values), len(self.level), self.states),
             np.array([f.log_density for f in found]).reshape(len(values), len(self.level)),
         )
 
+    def next_sd(self, probability: Array) -> Array:
+        """Standard deviation of each series' next bar, given its filtered probabilities; for models without lags.
+
+        Args:
+            probability: shape (..., N, K).
+
+        Returns:
+            Of the mixture of the states' normal distributions one bar ahead, shape (..., N).
+        """
+        transition = exp(self.log_transition)
+        mean, square = np.zeros(probability.shape[:-1]), np.zeros(probability.shape[:-1])
+        for j in range(self.states):
+            ahead = np.zeros(probability.shape[:-1])
+            for i in range(self.states):
+                ahead = ahead + probability[..., i] * transition[:, i, j]
+            mean = mean + ahead * self.level[:, j]
+            square = square + ahead * (self.sd[:, j] ** 2 + self.level[:, j] ** 2)
+        return np.asarray(np.sqrt(np.maximum(square - mean**2, 0)))
+
 
 def filter_series(model: Regimes, values: Array) -> Filtered:
     """Filters one series: `probability` of shape (T, K), `log_density` of shape (T,)."""
-    found = ForwardFilter.of([model]).run(np.asarray(values, np.float64)[:, None])
+    _, found = ForwardFilter.of([model]).run(np.asarray(values, np.float64)[:, None])
     return Filtered(found.probability[:, 0], found.log_density[:, 0])
 
 

@@ -138,6 +138,17 @@ _DECLARED = (
         writer="ingest",
         replayed=("ingest_time", *_REPLAYED),
     ),
+    Table(
+        "sentiment",
+        "silver",
+        _schema(
+            {"event_time": _TIME, "score": _F64, "label": _STR, "uncertainty": _F64, "scorer": _STR},
+            {"instrument": _STR, "provenance": _STR, **_POSITION, **_BATCH},
+        ),
+        key=("source", "source_partition", "source_offset"),
+        writer="sentiment",
+        replayed=_REPLAYED,
+    ),
     *(
         Table(
             name,
@@ -215,6 +226,29 @@ _DECLARED = (
         ),
         key=("instrument", "target", "made_at", "model", "version"),
         writer="monitor",
+        replayed=_REPLAYED,
+    ),
+    Table(
+        "regimes",
+        "gold",
+        _schema(
+            {
+                "instrument": _STR,
+                "interval": _STR,
+                "bar_time": _TIME,
+                "model": _STR,
+                "version": _STR,
+                "calm": _F64,
+                "normal": _F64,
+                "stressed": _F64,
+                "regime": _STR,
+                "volatility": _F64,
+                "log_density": _F64,
+            },
+            _BATCH,
+        ),
+        key=("instrument", "interval", "bar_time", "model", "version"),
+        writer="regime",
         replayed=_REPLAYED,
     ),
     Table(

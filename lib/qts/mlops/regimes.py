@@ -1,0 +1,73 @@
+"""A regime model's version in MLflow: parameters of all instruments as JSON, served by the forward filter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from qts.market.returns import log_return
+from qts.mlops.bundle import Bundle
+from qts.regime.panel import NAMES, UNFITTED, Panel
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+
+@dataclass(frozen=True)
+class RegimeBundle(Bundle):
+    """Parameters of `qts.regime.panel.fit_returns` for every instrument."""
+
+    loader: ClassVar[str] = __name__
+    code: ClassVar[tuple[str, ...]] = (*Bundle.code, "regime", "market/returns.py", "mlops/regimes.py")
+
+    def signature(self) -> ModelSignature:
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, DataType, Schema
+
+        text, time, number = DataType.string, DataType.datetime, DataType.double
+        given = {"instrument": text, "bar_time": time, "close": number}
+        told = {"instrument": text, "bar_time": time, **dict.fromkeys((*NAMES, "volatility"), number)}
+        inputs, outputs = (Schema([ColSpec(kind, name) for name, kind in part.items()]) for part in (given, told))
+        return ModelSignature(inputs, outputs)
+
+    def example(self) -> pd.DataFrame:
+        return super().example()[["instrument", "bar_time", "close"]]
+
+
+class PyFunc:
+    """What `mlflow.pyfunc.load_model` gives: regimes for a table of bars."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    def predict(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """Filtered regimes after each bar but an instrument's first, from the first bar given on.
+
+        Args:
+            bars: columns instrument, bar_time, close, in any order of rows. Instruments that the version does not know,
+                or could not fit, are left out.
+
+        Returns:
+            instrument, bar_time, calm, normal, stressed, volatility.
+        """
+        parts = []
+        for name, own in bars.sort_values("bar_time", kind="stable").groupby("instrument", sort=True):
+            params = self.bundle.parameters.get(str(name), {"method": UNFITTED})
+            if params["method"] == UNFITTED or len(own) < 2:
+                continue
+            panel, close = Panel.of([params]), own["close"].to_numpy(np.float64)
+            _, found = panel.filter.run(log_return(close[:-1], close[1:])[:, None])
+            told = {state: values[:, 0] for state, values in panel.named(found).items()}
+            told["volatility"] = panel.filter.next_sd(found.probability)[:, 0]
+            parts.append(own[["instrument", "bar_time"]].iloc[1:].assign(**told))
+        columns = ["instrument", "bar_time", *NAMES, "volatility"]
+        return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _load_pyfunc(path: str) -> PyFunc:
+    """MLflow's entry point of a loader module."""
+    return PyFunc(RegimeBundle.read(Path(path)))

@@ -1,0 +1,122 @@
+"""Regimes of many instruments: each fitted on its own returns, filtered together, gone on with bar by bar.
+
+What is learnt and kept of an instrument is a JSON object, so that a model version and a state are readable text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qts.errors import DataError
+from qts.market.bar import Array, State
+from qts.regime.fit import choose_states, fit
+from qts.regime.forward import Filtered, ForwardFilter, log_likelihood
+from qts.regime.model import Regimes
+
+Params = dict[str, Any]
+#: What the states of one to three regimes are called; a model of two has no `normal`, one of one nothing else.
+NAMES = ("calm", "normal", "stressed")
+#: The method of an instrument that no model can be fitted to.
+UNFITTED = "none"
+
+
+def fit_returns(returns: Array, states: int | None, starts: int) -> Params:
+    """A Gaussian hidden Markov model of one instrument's log returns.
+
+    Args:
+        returns: of the training window, shape (T,).
+        states: 1 to 3; None: by BIC.
+        starts: random starts of the search.
+
+    Returns:
+        The model's parameters with `method` (`hmm`, or `none` where the returns carry no model) and `fallback` (why it
+        has fewer states than asked for, or none; else empty).
+    """
+    try:
+        if states is None:
+            return _params(choose_states(returns, len(NAMES), starts=starts).regimes, "")
+        return _params(fit(returns, states, starts=starts).regimes, "")
+    except DataError as error:
+        reason = str(error)
+    try:
+        return _params(fit(returns, 1).regimes, reason)
+    except DataError as error:
+        return {"method": UNFITTED, "fallback": str(error)}
+
+
+def _params(model: Regimes, fallback: str) -> Params:
+    return {"method": "hmm", "fallback": fallback, **model.to_params()}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The filter of several instruments, and where each stands.
+
+    Attributes:
+        models: one an instrument.
+        filter: over all of them.
+    """
+
+    models: tuple[Regimes, ...]
+    filter: ForwardFilter
+
+    @classmethod
+    def of(cls, params: Sequence[Mapping[str, Any]]) -> Panel:
+        """From what `fit_returns` gave for each.
+
+        Raises:
+            DataError: parameters were tampered with.
+        """
+        models = tuple(Regimes.of_params(entry) for entry in params)
+        return cls(models, ForwardFilter.of(models))
+
+    def state(self, standing: Sequence[Mapping[str, Any] | None]) -> State:
+        """The filter's state from where each instrument stands; None for one at its beginning."""
+        state = self.filter.begin()
+        for n, (model, kept) in enumerate(zip(self.models, standing, strict=True)):
+            if kept is not None:
+                state["log_predicted"][n, : model.states] = kept["log_predicted"]
+                state["probability"][n, : model.states] = kept["probability"]
+        return state
+
+    def standing(self, state: State) -> list[Params]:
+        """Where each instrument stands, for `state` to go on from to the last bit."""
+        return [
+            {name: state[name][n, : model.states].tolist() for name in ("log_predicted", "probability")}
+            for n, model in enumerate(self.models)
+        ]
+
+    def named(self, found: Filtered) -> dict[str, Array]:
+        """Probabilities by name of the state, each of shape (T, N); 0 for a state that a model lacks."""
+        named = {name: np.zeros(found.probability.shape[:-1]) for name in NAMES}
+        for n, model in enumerate(self.models):
+            for k, name in enumerate(_names(model.states)):
+                named[name][:, n] = found.probability[:, n, k]
+        return named
+
+
+def _names(states: int) -> tuple[str, ...]:
+    return {1: ("normal",), 2: ("calm", "stressed"), 3: NAMES}[states]
+
+
+def scores(params: Params, returns: Array, first: int) -> dict[str, float]:
+    """How well a model foretold returns that it was not fitted to: sums of log densities from row `first` on.
+
+    Returns:
+        n, log_score (of the model), normal (of one normal distribution with the training window's moments).
+    """
+    if params["method"] == UNFITTED or len(returns) <= first:
+        return {"n": 0, "log_score": 0.0, "normal": 0.0}
+    model = Regimes.of_params(params)
+    before, later = returns[:first], returns[first:]
+    one = np.ones(1)
+    plain = Regimes(one * before.mean(), one * before.std(), np.ones((1, 1)), one, np.zeros(0))
+    return {
+        "n": len(later),
+        "log_score": log_likelihood(model, returns) - log_likelihood(model, before),
+        "normal": log_likelihood(plain, later),
+    }
