@@ -143,7 +143,9 @@ class KilledError(Exception):
     """The process ended here."""
 
 
-@pytest.mark.parametrize("place", ["append", "save_state", "done"])
+@pytest.mark.parametrize(
+    "place", ["save_state", *(pytest.param(p, marks=pytest.mark.slow) for p in ("append", "done"))]
+)
 def test_a_batch_that_was_killed_is_repeated_exactly(place, cut, tmp_path, monkeypatch) -> None:
     settings = settings_of(tmp_path)
     ledger = Ledger(settings.tables)
@@ -183,7 +185,7 @@ def test_a_refit_takes_over_or_stands_by_and_is_not_repeated(tmp_path) -> None:
     assert not rows.duplicated(["instrument", "bar_time"]).any()
     aliases = Registry(Tracking(settings.tracking_uri, "qts"), "regime", RegimeBundle).aliases("hmm")
     assert aliases in ({"champion": "2"}, {"champion": "1", "challenger": "2"})
-    assert set(rows.loc[rows["bar_time"] >= "2016-03-01", "version"]) == {aliases["champion"]}
+    assert set(rows.loc[rows["bar_time"] >= "2016-02-26", "version"]) == {aliases["champion"]}
 
 
 def test_no_bars_no_regimes(tmp_path) -> None:

@@ -82,7 +82,7 @@ class KilledError(Exception):
     """The process ended here."""
 
 
-@pytest.mark.parametrize("place", ["plan", "write", "done"])
+@pytest.mark.parametrize("place", ["write", *(pytest.param(p, marks=pytest.mark.slow) for p in ("plan", "done"))])
 def test_a_batch_that_was_killed_is_repeated_exactly(place, tmp_path, monkeypatch) -> None:
     settings = settings_of(tmp_path)
     ledger = Ledger(settings.tables)

@@ -57,6 +57,28 @@ def add_indices(ledger: Ledger, name: str, *rows: tuple[int, float]) -> None:
     ledger.append("indices", to_arrow("indices", values))
 
 
+def add_regimes(ledger: Ledger, *rows: tuple[str, int, float], interval: str = "1m", version: str = "1") -> None:
+    """Rows of (instrument, bar_time, probability of stress)."""
+    count, stressed = len(rows), np.array([row[2] for row in rows])
+    words = {"interval": interval, "model": "hmm", "version": version, "regime": "calm"}
+    values: dict[str, Any] = {name: np.array([value] * count, dtype=object) for name, value in words.items()}
+    values |= {"instrument": np.array([r[0] for r in rows], dtype=object), "bar_time": np.array([r[1] for r in rows])}
+    values |= {"calm": 1 - stressed, "normal": 0 * stressed, "stressed": stressed}
+    ledger.append("regimes", to_arrow("regimes", values | dict.fromkeys(("volatility", "log_density"), stressed / 10)))
+
+
+def add_sentiment(ledger: Ledger, *rows: tuple[str | None, int, float]) -> None:
+    words = dict.fromkeys(("label", "scorer"), np.array(["x"] * len(rows), dtype=object))
+    values = {
+        **words,
+        "instrument": np.array([row[0] for row in rows], dtype=object),
+        "event_time": np.array([row[1] for row in rows]),
+        "score": np.array([row[2] for row in rows]),
+        "uncertainty": np.zeros(len(rows)),
+    }
+    ledger.append("sentiment", to_arrow("sentiment", values))
+
+
 def end(ledger: Ledger, batch: int) -> None:
     row = {"job": "f", "checkpoint_id": "f", "batch_id": batch, "phase": "done", "payload": "{}"}
     at = pa.array([datetime(2024, 1, 1, tzinfo=UTC)], pa.timestamp("us", tz="UTC"))
@@ -66,7 +88,9 @@ def end(ledger: Ledger, batch: int) -> None:
 def beside(
     ledger: Ledger, times: Sequence[int], interval: int = MINUTE, **versions: int
 ) -> dict[str, list[list[float]]]:
-    pinned = {name: ledger.version(name) for name in ("forecasts", "indices", "batches")} | versions
+    pinned = {
+        name: ledger.version(name) for name in ("forecasts", "regimes", "sentiment", "indices", "batches")
+    } | versions
     found = extras(ledger, pinned, NAMES, np.array(times, dtype=np.int64), interval)
     assert all(values.shape == (len(times), len(NAMES)) for values in found.values())
     return {name: values.tolist() for name, values in found.items()}
@@ -98,6 +122,31 @@ def test_an_index_counts_when_its_time_lies_before_the_bars_end(ledger):
     add_indices(ledger, "VIX", (T0, 20.0), (T0 + MINUTE - 1000, 21.0), (T0 + MINUTE, 22.0))
     found = beside(ledger, [T0, T0 + MINUTE, T0 + MINUTE + MINUTE])
     assert same(found["index.VIX"], [[NAN, NAN], [21.0, 21.0], [22.0, 22.0]])
+
+
+def test_a_regime_counts_from_the_bar_after_its_own_and_the_newest_version_counts(ledger):
+    add_regimes(ledger, ("A", T0, 0.25), ("A", T0 + MINUTE, 0.5), ("STRANGER", T0, 1.0))
+    add_regimes(ledger, ("A", T0 + MINUTE, 0.75), version="2")
+    add_regimes(ledger, ("B", T0, 0.9), interval="1d")
+    found = beside(ledger, [T0, T0 + MINUTE, T0 + 2 * MINUTE, T0 + 9 * MINUTE])
+    assert same(found["regime.stressed"], [[NAN, NAN], [0.25, NAN], [0.75, NAN], [NAN, NAN]])
+    assert same(found["regime.calm"], [[NAN, NAN], [0.75, NAN], [0.25, NAN], [NAN, NAN]])
+    assert same(found["regime.volatility"], [[NAN, NAN], [0.025, NAN], [0.075, NAN], [NAN, NAN]])
+    assert same(found["regime.normal"], [[NAN, NAN], [0, NAN], [0, NAN], [NAN, NAN]])
+
+
+def test_news_counts_before_the_bars_end_and_fades(ledger):
+    hour = 60 * MINUTE
+    add_sentiment(ledger, ("A", T0, 0.8), (None, T0, -0.4), ("STRANGER", T0, 1.0))
+    found = beside(ledger, [T0, T0 + MINUTE, T0 + 6 * hour, T0 + 61 * hour])
+    tone, news, market = (np.array(found[f"sentiment.{name}"]) for name in ("score", "news", "market"))
+    assert not tone[:, 1].any()
+    assert tone[0, 0] == 0
+    assert tone[1, 0] == pytest.approx(0.4, abs=1e-3)
+    assert tone[2, 0] == pytest.approx(0.8 * 0.5 / 1.5)
+    assert news[2, 0] == pytest.approx(0.5)
+    assert (tone[3, 0], news[3, 0]) == (0, 0)
+    assert market[2].tolist() == pytest.approx([-0.4 * 0.5 / 1.5] * 2)
 
 
 @pytest.mark.parametrize(("interval", "kept"), [(MINUTE, 5 * MINUTE), (DAY, 5 * DAY), (2 * DAY, 10 * DAY)])
@@ -148,14 +197,18 @@ def test_what_came_after_the_plan_changes_nothing(ledger):
 @given(
     known=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 40)), max_size=12, unique=True),
     index=st.lists(st.integers(0, 40), max_size=8, unique=True),
+    texts=st.lists(st.tuples(st.sampled_from((*NAMES, None)), st.integers(0, 40), st.floats(-1, 1)), max_size=8),
     cut=st.integers(1, 19),
 )
-def test_a_bar_knows_the_same_however_bars_are_cut_into_batches(known, index, cut, tmp_path_factory):
+def test_a_bar_knows_the_same_however_bars_are_cut_into_batches(known, index, texts, cut, tmp_path_factory):
     """Half minutes since T0 for what is known, whole minutes for bars: equal times do occur."""
     ledger = Ledger(tmp_path_factory.mktemp("tables"))
     half = MINUTE // 2
     if known:
         add_forecasts(ledger, *((name, T0 + half * at, 1.0 + at) for name, at in known))
+        add_regimes(ledger, *((name, T0 + half * at, at / 40) for name, at in known))
+    if texts:
+        add_sentiment(ledger, *((name, T0 + half * at, score) for name, at, score in texts))
     if index:
         add_indices(ledger, "VIX", *((T0 + half * at, 1.0 + at) for at in index))
     times = [T0 + MINUTE * number for number in range(20)]

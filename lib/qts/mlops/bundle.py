@@ -45,11 +45,13 @@ class Bundle:
         model: name of the forecaster.
         interval: length of a bar, nanoseconds.
         parameters: by instrument.
+        job: the command that makes versions.
         loader: the module whose `_load_pyfunc` MLflow calls.
         code: files and folders of this package that travel with a version, so that it loads anywhere.
         requirements: packages that they need.
     """
 
+    job: ClassVar[str] = "qts forecast --once"
     loader: ClassVar[str] = __name__
     code: ClassVar[tuple[str, ...]] = _CODE
     requirements: ClassVar[tuple[str, ...]] = _REQUIREMENTS

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class RegimeBundle(Bundle):
     """Parameters of `qts.regime.panel.fit_returns` for every instrument."""
 
+    job: ClassVar[str] = "qts regime run --once"
     loader: ClassVar[str] = __name__
     code: ClassVar[tuple[str, ...]] = (*Bundle.code, "regime", "market/returns.py", "mlops/regimes.py")
 

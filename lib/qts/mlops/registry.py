@@ -112,6 +112,6 @@ class Registry:
         if version is None:
             raise ModelUnavailable(
                 f"No version of {self.registered_name(model)!r} has the alias {alias!r} in MLflow at "
-                f"{self.tracking.uri}. Run the {self.kind} job once to fit one."
+                f"{self.tracking.uri}. Run `{self._bundle.job}` to fit one."
             )
         return version, self.load(model, version)
