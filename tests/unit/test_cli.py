@@ -149,7 +149,9 @@ def test_the_demo_tells_what_its_prices_are(capsys):
     account |= {"drawdown": 0.002, "max_drawdown": 0.25}
     summary = {"ticks": counts, "indices": counts, "bars": 9, "forecasts": 8, "decisions": 7, "orders": 6, "denied": 2}
     summary |= {
+        "regimes": 8,
         "fills": 4,
+        "last_order": "o1",
         "mlflow_runs": 3,
         "seconds": {"ingest": 1.2, "trade": 2.0},
         "workdir": "w",
