@@ -1,22 +1,19 @@
 """Exactly once: the running pipeline is killed anywhere, started again, and every table is as if nothing had happened.
 
-The full test kills at 20 random moments, and at every step of a batch after which a restart has to know what is there
-already. What it draws depends on the seed alone: KILL_SEED=5 tries others.
+Killed at 20 random moments, and at every step of a batch after which a restart has to know what is there already. A
+sample of it that takes a minute or two is in test_kill_sample.py.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
-import random
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from compare import account, assert_same, contents, sums
+from compare import account, assert_same, contents
+from kills import kill_and_restart, random_moments
 from processes import STAGES, Moment, Pipeline, qts
 from small_market import add_control, prepare, settings_of
 from undisturbed import assert_undisturbed
@@ -28,8 +25,6 @@ from qts.store.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
-
-SEED = int(os.environ.get("KILL_SEED", "7"))
 RANDOM, ROUNDS = 20, 4
 
 #: After each of these a restart finds some of a batch's writes done and others not.
@@ -47,67 +42,12 @@ EXACT = (
 )
 
 
-def kill_and_restart(conf: Path, moments: Sequence[Moment], *, everything: bool) -> list[str]:
-    """Kills a run at one moment after the other, then lets it end.
-
-    Args:
-        moments: in the order of stages.
-        everything: whether a restart runs all stages, as `qts demo` does; else from the killed one on, as a scheduler
-            does.
-
-    Returns:
-        Where each kill hit: the moment, and the last step that had been told.
-    """
-    hits, stages = [], STAGES
-    for moment in moments:
-        hold = moment.step if moment.exact else ""
-        with Pipeline(conf, stages, hold, moment.nth) as pipeline:
-            came = pipeline.until(moment)
-            pipeline.kill()
-        last = pipeline.steps[-1][1] if pipeline.steps else "its start"
-        assert pipeline.steps, pipeline.stderr[-4000:]
-        assert not pipeline.complaint, pipeline.complaint
-        hits.append(f"{moment}{'' if came else ', which did not come'}: after {last}")
-        if not everything:
-            stages = STAGES[STAGES.index(moment.stage) :]
-    with Pipeline(conf, stages) as pipeline:
-        pipeline.succeed()
-    return hits
-
-
-def random_moments(steps: Sequence[tuple[float, str]], count: int) -> list[Moment]:
-    """Moments that are uniform over the stages, and within a stage over its time in the undisturbed run."""
-    draw = random.Random(SEED)
-    gaps = [(step, end - begin) for (begin, step), (end, _) in itertools.pairwise(steps)]
-    moments = []
-    for number in range(count):
-        stage = STAGES[number % len(STAGES)]
-        own = [(step, gap) for step, gap in gaps if step.startswith(f"{stage}:") and not step.endswith(": ends")]
-        step, gap = draw.choices(own, weights=[gap for _, gap in own])[0]
-        moments.append(Moment(step, delay=draw.uniform(0, gap)))
-    return moments
-
-
 def in_rounds(moments: Sequence[Moment], rounds: int) -> list[list[Moment]]:
     """Dealt out evenly, each round in the order of stages."""
     by_stage = sorted(moments, key=lambda moment: STAGES.index(moment.stage))
     return [by_stage[number::rounds] for number in range(rounds)]
 
 
-def test_a_killed_pipeline_ends_as_if_nothing_had_happened(tmp_path, undisturbed):
-    told = sums(undisturbed.settings)
-    for source, records in undisturbed.market.records.items():
-        assert records in (None, told[source]["in"]), source
-    assert told["prints"]["duplicates"] > 0
-    assert told["prints"]["quarantined"] > 10
-    conf = prepare(undisturbed.market, tmp_path)
-    moments = [EXACT[1], Moment("trade: after append fills", nth=2, exact=True)]
-    kill_and_restart(conf, moments, everything=False)
-    assert_undisturbed(settings_of(conf), undisturbed)
-
-
-@pytest.mark.slow
-@pytest.mark.system
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_killed_at_random_moments(number, tmp_path, undisturbed, record_property):
     conf = prepare(undisturbed.market, tmp_path)

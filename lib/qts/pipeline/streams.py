@@ -27,6 +27,11 @@ class Guarded:
         except Exception as error:
             self.error = error
             raise
+        except BaseException as error:
+            # A panic of native code, say. Py4J answers for an Exception only: of anything else its thread dies, with
+            # the connection still open, and Spark waits for ever.
+            self.error = RuntimeError(f"{type(error).__name__}: {error}")
+            raise self.error from error
 
 
 def start_query(writer: DataStreamWriter, work: Guarded, *, once: bool, trigger_ns: int) -> StreamingQuery:

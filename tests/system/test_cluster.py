@@ -1,0 +1,67 @@
+"""README's cluster section, as it stands there: jobs that are submitted to a real standalone cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from compare import account, assert_each_once, assert_same, contents, sums
+from processes import ROOT, STAGES
+from small_market import prepare, settings_of
+from spark_cluster import Cluster, running_cluster
+from undisturbed import Undisturbed
+
+from qts.pipeline.jars import PACKAGES
+
+pytestmark = [pytest.mark.slow, pytest.mark.system]
+
+#: How a run was cut into batches, and what is kept of each, is its own.
+CUT = ("batches", "state", "quality_results")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+def cluster_conf(local: Path) -> Path:
+    """conf/cluster.yml for the sources of a local conf, which stay as they are; the batches and buckets are others."""
+    data: dict[str, Any] = yaml.safe_load(local.read_text())
+    # Of 64 shuffle partitions two cores would see little but scheduling.
+    data["spark"] = {"shuffle_partitions": 3}
+    data["forecast"]["buckets"] = data["trade"]["buckets"] = 7
+    data["extends"] = str(ROOT / "conf" / "cluster.yml")
+    file = local.with_name("cluster.yml")
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    return file
+
+
+def test_jobs_on_a_cluster_fill_the_same_tables(tmp_path: Path, cluster: Cluster, undisturbed: Undisturbed) -> None:
+    conf = cluster_conf(prepare(undisturbed.market, tmp_path))
+    assert settings_of(conf).spark.master is None
+    told: dict[str, dict[str, Any]] = {}
+    for job in STAGES:
+        done = cluster.submit(job, "--config", str(conf), "--once", "--json", packages=PACKAGES)
+        assert done.returncode == 0, (job, done.stderr[-4000:])
+        told[job] = json.loads(done.stdout)
+    found, expected = contents(settings_of(conf)), contents(undisturbed.settings)
+    same = [name for name in expected if name not in CUT]
+    assert_same({name: found[name] for name in same}, {name: expected[name] for name in same})
+    assert_each_once(settings_of(conf))
+    assert sums(settings_of(conf)) == sums(undisturbed.settings)
+    assert account(settings_of(conf)) == account(undisturbed.settings)
+    assert told["ingest"]["in"] == sum(source["in"] for source in sums(undisturbed.settings).values())
+    assert told["trade"]["orders"] == len(expected["orders"]) > 0
+
+
+def test_a_submission_without_the_jars_is_one_line(tmp_path: Path, cluster: Cluster, undisturbed: Undisturbed) -> None:
+    conf = cluster_conf(prepare(undisturbed.market, tmp_path))
+    done = cluster.submit("ingest", "--config", str(conf), "--once", packages=())
+    told = [line for line in done.stderr.splitlines() if line.startswith("qts: ")]
+    assert (done.returncode, done.stdout, len(told)) == (2, "", 1), done.stderr[-4000:]
+    assert f"--packages {','.join(PACKAGES)}" in told[0]
