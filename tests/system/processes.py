@@ -177,7 +177,7 @@ def environment() -> dict[str, str]:
 
 def qts(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A `qts` command as a user would type it."""
-    command = [sys.executable, "-c", "import sys; from qts.cli import main; sys.exit(main())", *arguments]
+    command = [sys.executable, "-m", "qts.cli", *arguments]
     return subprocess.run(
         command, check=False, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=PATIENCE
     )

@@ -129,13 +129,14 @@ def test_kills_in_the_middle_of_a_topic_change_nothing(tmp_path: Path, broker: B
         messages = [trade(number, name) for number in range(600)]
         broker.send("killed", partition, [*messages[:300], *messages[290:], *(message for message, _ in BROKEN)])
     killed, undisturbed = (conf_for(tmp_path / name, "killed", broker.servers) for name in ("killed", "undisturbed"))
-    for nth, step in enumerate(("after plan", "after write ticks", "after append quarantine"), start=1):
+    moments = [("after plan", 1), ("after write ticks", 2), ("after append quarantine", 1)]
+    for kill, (step, nth) in enumerate(moments):
         moment = Moment(f"ingest: {step}", nth, exact=True)
         with Pipeline(killed, ("ingest",), moment.step, nth) as pipeline:
             assert pipeline.until(moment), pipeline.stderr[-4000:]
             pipeline.kill()
         # What comes meanwhile belongs to a later batch, not to the one that was planned.
-        broker.send("killed", 0, [trade(8000 + nth, "A")])
+        broker.send("killed", 0, [trade(8000 + kill, "A")])
     for conf in (killed, undisturbed):
         with Pipeline(conf, ("ingest",)) as pipeline:
             pipeline.succeed()
