@@ -165,7 +165,7 @@ def test_the_demo_tells_what_its_prices_are(capsys):
         "7 quarantined, 3 duplicates",
         "intraday path simulated",
         "qts tables --workdir w",
-        "qts explain order-1 --workdir w",
+        "qts explain o1 --workdir w",
         "3 in all",
     ):
         assert shown in out
