@@ -166,5 +166,4 @@ def revert(position: Array, score: Array, entry: float, leave: float) -> Array:
 
 def bounded(signal: npt.NDArray[Any]) -> Array:
     """The signal within [-1, 1], 0 where it is not known yet."""
-    clipped: Array = np.clip(np.nan_to_num(signal, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
-    return clipped
+    return np.where(np.isnan(signal), 0.0, np.minimum(np.maximum(signal, -1.0), 1.0))

@@ -6,6 +6,7 @@ instrument. All of it works row by row, so it runs in any number of buckets with
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -138,25 +139,34 @@ def propose(desk: Desk, state: State, panel: BarPanel) -> tuple[State, Proposals
         reward_arm=np.full((*shape, len(desk.policies)), -1, dtype=np.int64),
         reward_time=np.zeros(shape, dtype=np.int64),
     )
-    state = dict(state)
+    shared, owned = _by_owner(state)
     for row, bar in enumerate(panel):
-        _step(desk, state, bar, panel.instruments, out, row)
-    return state, out
+        _step(desk, shared, owned, bar, panel.instruments, out, row)
+    return _joined(shared, owned), out
 
 
-def _step(desk: Desk, state: State, bar: Bar, names: Sequence[str], out: Proposals, row: int) -> None:
+def _step(
+    desk: Desk, state: State, owned: dict[str, State], bar: Bar, names: Sequence[str], out: Proposals, row: int
+) -> None:
     here = np.isfinite(bar.close) & (bar.close > 0)
     change = np.where(here, log_return(state["close"], np.where(here, bar.close, np.nan)), np.nan)
-    _mature(desk, state, change, here, out, row)
+    _mature(desk, state, owned, change, here, out, row)
     _observe(state, bar, change, here)
     for arm, (name, strategy) in enumerate(desk.strategies.items()):
-        stepped, signal = strategy.step(_part(state, f"strategy/{name}/"), bar)
-        _put(state, f"strategy/{name}/", stepped)
+        owned[f"strategy/{name}"], signal = strategy.step(owned[f"strategy/{name}"], bar)
         out.signals[row, :, arm] = signal
-    _choose(desk, state, bar, names, here, change, out, row)
+    _choose(desk, state, owned, bar, names, here, change, out, row)
 
 
-def _mature(desk: Desk, state: State, change: Array, here: npt.NDArray[np.bool_], out: Proposals, row: int) -> None:
+def _mature(
+    desk: Desk,
+    state: State,
+    owned: dict[str, State],
+    change: Array,
+    here: npt.NDArray[np.bool_],
+    out: Proposals,
+    row: int,
+) -> None:
     """The choice made at an instrument's bar before is worth what the price did since; so is every other arm."""
     out.reward_time[row] = np.where(here, state["decided_at"], 0)
     for number, (name, policy) in enumerate(desk.policies.items()):
@@ -166,15 +176,14 @@ def _mature(desk: Desk, state: State, change: Array, here: npt.NDArray[np.bool_]
         gain = reward(state["position"][:, number], previous, change, desk.cost, volatility)
         gain = np.where(arm >= 0, gain, np.nan)
         paper = reward(state["signals"], previous[:, None], change[:, None], desk.cost, volatility[:, None])
-        learnt = policy.learn(
-            _part(state, f"policy/{name}/"),
+        owned[f"policy/{name}"] = policy.learn(
+            owned[f"policy/{name}"],
             state["context"][:, number],
             arm,
             gain,
             propensity=state["propensity"][:, number],
             paper=paper,
         )
-        _put(state, f"policy/{name}/", learnt)
         out.reward[row, :, number] = gain
         out.reward_arm[row, :, number] = np.where(np.isfinite(gain), arm, -1)
 
@@ -194,6 +203,7 @@ def _observe(state: State, bar: Bar, change: Array, here: npt.NDArray[np.bool_])
 def _choose(
     desk: Desk,
     state: State,
+    owned: dict[str, State],
     bar: Bar,
     names: Sequence[str],
     here: npt.NDArray[np.bool_],
@@ -217,7 +227,7 @@ def _choose(
         columns = [common.get(key, held) for key in CONTEXT]
         context = np.clip(np.nan_to_num(np.stack(columns, axis=1)), -5, 5)
         draws = uniforms(desk.seed, bar.time, names, name, policy.draws(signals.shape[1]))
-        choice = policy.choose(_part(state, f"policy/{name}/"), context, draws)
+        choice = policy.choose(owned[f"policy/{name}"], context, draws)
         target = np.take_along_axis(signals, choice.arm[:, None], axis=1)[:, 0]
         out.context[row, :, number] = context
         out.arm[row, :, number] = np.where(here, choice.arm, -1)
@@ -242,11 +252,11 @@ def pool(desk: Desk, state: State, clock: int) -> State:
     Args:
         clock: bar times that the desk has decided on so far.
     """
-    state = dict(state)
+    shared, owned = _by_owner(state)
     for name, policy in desk.policies.items():
         if isinstance(policy, Pooled) and policy.pool and clock and clock % policy.pool == 0:
-            _put(state, f"policy/{name}/", policy.pooled(_part(state, f"policy/{name}/")))
-    return state
+            owned[f"policy/{name}"] = policy.pooled(owned[f"policy/{name}"])
+    return _joined(shared, owned)
 
 
 def stretches(desk: Desk, clock: int, bars: int) -> list[slice]:
@@ -256,10 +266,15 @@ def stretches(desk: Desk, clock: int, bars: int) -> list[slice]:
     return [slice(start, stop) for start, stop in zip([0, *cuts], [*cuts, bars], strict=True)]
 
 
-def _part(state: State, prefix: str) -> State:
-    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+def _by_owner(state: State) -> tuple[State, dict[str, State]]:
+    """The arrays that are nobody's, and those of each strategy and policy: `policy/thompson/sum` is the sum of one."""
+    shared: State = {}
+    owned: dict[str, State] = defaultdict(dict)
+    for name, value in state.items():
+        owner, _, key = name.rpartition("/")
+        (owned[owner] if owner else shared)[key] = value
+    return shared, owned
 
 
-def _put(state: State, prefix: str, part: State) -> None:
-    for key, value in part.items():
-        state[prefix + key] = value
+def _joined(shared: State, owned: Mapping[str, State]) -> State:
+    return shared | {f"{owner}/{key}": value for owner, part in owned.items() for key, value in part.items()}
