@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -111,3 +112,31 @@ def test_a_bundle_forecasts_the_instruments_it_knows(tmp_path: Path) -> None:
     variance = found.query("target == 'variance'").iloc[0]
     assert (variance["mean"], variance["lower_80"], variance["upper_95"]) == pytest.approx((2e-4, 1e-4, 8e-4))
     assert variance["bar_time"] == pd.Timestamp("2020-01-02")
+
+
+def test_a_bundle_passes_the_measures_on_that_its_model_uses() -> None:
+    rng = np.random.default_rng(0)
+    variance = 1e-4 * np.exp(0.3 * rng.normal(size=40))
+    bars = pd.DataFrame(
+        {
+            "instrument": "A",
+            "bar_time": pd.date_range("2020-01-01", periods=40),
+            "close": 50 * np.exp(np.cumsum(np.sqrt(variance) * rng.normal(size=40))),
+            "realised_variance": variance,
+            "semivariance_minus": 0.9 * variance,
+            "semivariance_plus": 0.1 * variance,
+        }
+    )
+    figures = {"sd": 1.0, "level": 1.0, "quantiles": [0.5, 2.0, 0.3, 3.0]}
+    parameters = {
+        "method": "log_har_rs",
+        "fallback": "",
+        "trained_until": 2**62,
+        "bars": 0,
+        "beta": [-2.0, 0.3, 0.1, 0.2, 0.2],
+        "variance": figures,
+        "return": figures,
+    }
+    model = PyFunc(Bundle("log_har_rs", _DAY, {"A": parameters}))
+    means = [model.predict(table)["mean"].iloc[0] for table in (bars, bars.drop(columns=["semivariance_minus"]))]
+    assert means[0] != means[1]

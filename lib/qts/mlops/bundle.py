@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from qts.forecast.base import UNFITTED, Params
-from qts.forecast.history import History
+from qts.forecast.history import FURTHER, History
 from qts.forecast.registry import build
 
 if TYPE_CHECKING:
@@ -127,8 +127,9 @@ class PyFunc:
         """Forecasts of the next bar after each bar.
 
         Args:
-            bars: columns instrument, bar_time, close, realised_variance (NaN where unknown), in any order of rows.
-                Instruments that the version does not know get no forecasts.
+            bars: columns instrument, bar_time, close, realised_variance (NaN where unknown), and where the
+                model uses them semivariance_minus, semivariance_plus and quarticity; in any order of rows. Instruments
+                that the version does not know get no forecasts.
 
         Returns:
             instrument, bar_time, target, mean, sd, lower_80, upper_80, lower_95, upper_95.
@@ -138,7 +139,8 @@ class PyFunc:
             pd.to_datetime(bars["bar_time"], utc=True).dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
         )
         close, variance = (bars[name].to_numpy(np.float64) for name in ("close", "realised_variance"))
-        history = History.pack([str(name) for name in names], code, times, close, variance, self.bundle.interval)
+        further = {name: bars[name].to_numpy(np.float64) for name in FURTHER if name in bars}
+        history = History.pack([str(n) for n in names], code, times, close, variance, self.bundle.interval, **further)
         unknown: Params = {"method": UNFITTED}
         params = [self.bundle.parameters.get(name, unknown) for name in history.instruments]
         parts = []
@@ -168,11 +170,13 @@ def _signature() -> ModelSignature:
     from mlflow.types import ColSpec, DataType, Schema
 
     def schema(**columns: DataType) -> Schema:
-        return Schema([ColSpec(kind, name) for name, kind in columns.items()])
+        return Schema([ColSpec(kind, name, required=name not in FURTHER) for name, kind in columns.items()])
 
     text, time, number = DataType.string, DataType.datetime, DataType.double
     figures = dict.fromkeys(("mean", "sd", "lower_80", "upper_80", "lower_95", "upper_95"), number)
     return ModelSignature(
-        schema(instrument=text, bar_time=time, close=number, realised_variance=number),
+        schema(
+            instrument=text, bar_time=time, close=number, realised_variance=number, **dict.fromkeys(FURTHER, number)
+        ),
         schema(instrument=text, bar_time=time, target=text, **figures),
     )
