@@ -15,6 +15,7 @@ from qts.market.bar import Array, IntArray
 _FEWEST = 100  # returns
 _MOST_PERSISTENT = 0.9999
 _LEAST_OMEGA = 1e-6  # of the mean squared return
+_REFIT_TOL = 1e-3  # of the log-likelihood: parameters within a twentieth of their standard errors
 _STEPS = 100  # of the search for the maximum, at most
 
 
@@ -45,7 +46,7 @@ class GarchFit(NamedTuple):
 
 
 def fit_garch(
-    returns: Array, *, asymmetric: bool = False, start: GarchFit | None = None, tol: float = 1e-6
+    returns: Array, *, asymmetric: bool = False, start: GarchFit | None = None, tol: float = 1e-8
 ) -> GarchFit:
     """Fits GARCH(1,1) of T. Bollerslev (1986), or GJR(1,1) of Glosten, Jagannathan and Runkle (1993), with mean zero.
 
@@ -57,62 +58,55 @@ def fit_garch(
         returns: residuals of the mean, shape (T,), not all zero.
         asymmetric: GJR in place of GARCH.
         start: a fit of nearly the same series to start from: a few steps do then.
-        tol: gain of the log-likelihood below which a step ends the search.
+        tol: gain of the log-likelihood that the next step must promise.
     """
     scale = float(np.mean(returns**2))
     squared = returns**2 / scale
-    down = returns < 0
-    lagged = [_lagged(squared, 1.0)[:-1]]
+    shocks = [squared]
     if asymmetric:
-        lagged = [_lagged(np.where(down, 0.0, squared), 0.5)[:-1], _lagged(np.where(down, squared, 0.0), 0.5)[:-1]]
+        down = returns < 0
+        shocks = [np.where(down, 0.0, squared), np.where(down, squared, 0.0)]
+    before = 1 / len(shocks)  # the backcast, half of it a rise and half a fall
+    inputs = np.stack([np.ones(len(returns)), *(_lagged(x, before)[:-1] for x in shocks)])
+    weights = np.array([0.0, *([before] * len(shocks)), 1.0])
     theta = _first_guess(asymmetric) if start is None else _theta_of(start, scale, asymmetric)
-    weights = np.array([0.0, *([1 / len(lagged)] * len(lagged)), 1.0])
-    likelihood, score, information = _likelihood(theta, squared, lagged)
+    likelihood, score, information = _likelihood(theta, squared, inputs)
     damping = 0.0
     for _ in range(_STEPS):
         free = (theta > _floor(theta)) | (score > 0)
         step = np.zeros(len(theta))
         core = information[np.ix_(free, free)]
         step[free] = np.linalg.solve(core + (damping + 1e-10) * np.diag(np.diag(core)), score[free])
+        if score @ step / 2 < tol:
+            break
         trial = _inside(theta + step, weights)
-        found = _likelihood(trial, squared, lagged)
-        gain = found[0] - likelihood
-        if gain > 0:
+        found = _likelihood(trial, squared, inputs)
+        if found[0] > likelihood:
             theta, (likelihood, score, information) = trial, found
             damping = damping / 10 if damping > 1e-3 else 0.0
-        elif damping > 1e8:
-            break
         else:
             damping = max(10 * damping, 1e-2)
-        if 0 <= gain < tol or (gain <= 0 and score @ step < tol):
-            break
     omega, *alphas, beta = (float(number) for number in theta)
     alpha, gamma = (alphas[0], alphas[1] - alphas[0]) if asymmetric else (alphas[0], 0.0)
     constant = 0.5 * len(returns) * (np.log(2 * np.pi) + np.log(scale))
     return GarchFit(omega * scale, alpha, gamma, beta, float(likelihood - constant), scale)
 
 
-def _likelihood(theta: Array, squared: Array, lagged: list[Array]) -> tuple[float, Array, Array]:
-    """Log-likelihood without its constant, its gradient, and the expected information."""
-    omega, alphas, beta = theta[0], theta[1:-1], theta[-1]
-    filter_by = ([1.0], [1.0, -beta])
-    shocks = omega + sum(a * x for a, x in zip(alphas, lagged, strict=True))
-    h, _ = lfilter(*filter_by, shocks, zi=[beta])
-    slopes = np.empty((len(theta), len(h)))
-    slopes[0] = _sum_of_powers(beta, len(h))
-    for k, x in enumerate(lagged, start=1):
-        slopes[k] = lfilter(*filter_by, x)
-    slopes[-1] = lfilter(*filter_by, _lagged(h, 1.0)[:-1])
+def _likelihood(theta: Array, squared: Array, inputs: Array) -> tuple[float, Array, Array]:
+    """Log-likelihood without its constant, its gradient, and the expected information.
+
+    h is linear in all parameters but beta, so its derivatives by them, filtered from `inputs`, add up to it; what is
+    left is the backcast of 1, which fades as beta^(t+1).
+    """
+    beta = theta[-1]
+    recursion = ([1.0], [1.0, -beta])
+    slopes = np.empty((len(theta), len(squared)))
+    slopes[:-1] = lfilter(*recursion, inputs, axis=1)
+    h = theta[:-1] @ slopes[:-1] + (1 - (1 - beta) * slopes[0])
+    slopes[-1] = lfilter(*recursion, _lagged(h, 1.0)[:-1])
     slopes /= h
     ratio = squared / h
-    return -0.5 * float(np.log(h).sum() + ratio.sum()), 0.5 * slopes @ (ratio - 1), 0.5 * slopes @ slopes.T
-
-
-def _sum_of_powers(beta: float, count: int) -> Array:
-    """1 + beta + ... + beta^t for every t."""
-    if beta == 0:
-        return np.ones(count)
-    return np.asarray((1 - np.exp(np.log(beta) * np.arange(1, count + 1))) / (1 - beta))
+    return -0.5 * float((np.log(h) + ratio).sum()), 0.5 * slopes @ (ratio - 1), 0.5 * slopes @ slopes.T
 
 
 def _lagged(values: Array, before: float) -> Array:
@@ -172,7 +166,7 @@ class Garch:
             seen = returns[: row + 1]
             if not seen.any():
                 continue  # the price has not moved yet
-            fitted = fit_garch(seen, asymmetric=self.asymmetric, start=fitted)
+            fitted = fit_garch(seen, asymmetric=self.asymmetric, start=fitted, tol=_REFIT_TOL)
             found[row:end] = fitted.variances(returns[:end])[row + 1 : end + 1]
         return found
 
