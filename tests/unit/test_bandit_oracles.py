@@ -46,14 +46,15 @@ def digits() -> simulate.Table:
     return simulate.table(pd.DataFrame(pixels, columns=[f"x{k}" for k in range(64)]).assign(label=labels), "label")
 
 
-def earned(name: str, digits: simulate.Table, seed: int) -> tuple[float, float]:
-    reward = simulate.play(build_policy(name, simulate.LABELLED[name]), digits, 10_000, seed).reward
+def earned(name: str, digits: simulate.Table, seed: int, **changes: float) -> tuple[float, float]:
+    policy = build_policy(name, {**simulate.LABELLED[name], **changes})
+    reward = simulate.play(policy, digits, 10_000, seed).reward
     return reward.mean(), reward[-2000:].mean()
 
 
 def test_linucb_learns_the_digits(digits: simulate.Table) -> None:
     """scikit-learn's digits as a 10-arm contextual bandit: reward 1 for the right digit, 10,000 rounds."""
-    whole, last = earned("linucb", digits, seed=0)
+    whole, last = earned("linucb", digits, seed=0, alpha=0.1)
     assert whole >= 0.95
     assert last >= 0.98
 
@@ -61,9 +62,10 @@ def test_linucb_learns_the_digits(digits: simulate.Table) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_linucb_and_linear_thompson_learn_the_digits_with_any_seed(digits: simulate.Table, seed: int) -> None:
-    whole, last = earned("linucb", digits, seed)
-    assert whole >= 0.95
-    assert last >= 0.98
+    for changes in ({"alpha": 0.1}, {}):
+        whole, last = earned("linucb", digits, seed, **changes)
+        assert whole >= 0.95
+        assert last >= 0.98
     assert earned("lints", digits, seed)[0] >= 0.95
 
 
@@ -99,10 +101,10 @@ def delayed(runs: int, rounds: int) -> list[float]:
 
 
 def test_delay_costs_thompson_next_to_nothing() -> None:
-    """A small one of the test below, where the regret of an even policy is 90."""
-    found = delayed(runs=100, rounds=1000)
+    """A small one of the test below, where the regret of an even policy is 72."""
+    found = delayed(runs=64, rounds=800)
     assert max(found) - min(found) < 8
-    assert max(found) < 75
+    assert max(found) < 62
 
 
 @pytest.mark.slow

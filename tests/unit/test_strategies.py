@@ -210,10 +210,10 @@ def test_a_saved_state_goes_on_as_if_nothing_had_happened(strategy: Strategy, ba
     assert_same(state, restarted)
 
 
-@pytest.mark.parametrize("strategy", EVERY + DEFAULTS)
+@every_strategy
 @pytest.mark.parametrize("buckets", [7, 64])
 def test_the_bits_do_not_depend_on_the_buckets(strategy: Strategy, buckets: int) -> None:
-    bars = Bars(seed=5, instruments=64, length=40)[:]
+    bars = Bars(seed=5, instruments=64, length=30)[:]
     state, whole = run(strategy, bars)
     for bucket in range(buckets):
         rows = np.arange(bucket, 64, buckets)

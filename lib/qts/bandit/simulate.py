@@ -32,7 +32,7 @@ LABELLED: Mapping[str, Mapping[str, Any]] = {
     "discounted_thompson": {"prior_var": 0.25, "noise_var": 0.25, "floor": 0.0},
     "sliding_window_thompson": {"prior_var": 0.25, "noise_var": 0.25, "floor": 0.0},
     "bernoulli_thompson": {"low": 0.0, "high": 1.0, "floor": 0.0},
-    "linucb": {"alpha": 0.1, "floor": 0.0},
+    "linucb": {"alpha": 0.2, "floor": 0.0},
     "lints": {"alpha": 0.1, "floor": 0.0},
     "squarecb": {"floor": 0.0},
     "epsilon_greedy": {"floor": 0.0},
