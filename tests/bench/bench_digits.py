@@ -1,7 +1,7 @@
 """The digits as a 10-arm contextual bandit: LinUCB beside Vowpal Wabbit's squarecb on the same rounds.
 
-scikit-learn's digits, pixels / 16 and an intercept, rows tiled and permuted, alpha .1, 10,000 rounds; several seeds. What is
-compared is the mean reward, not the time.
+scikit-learn's digits, pixels / 16 and an intercept, rows tiled and permuted, alpha .1, 10,000 rounds; several seeds.
+What is compared is the mean reward, not the time.
 """
 
 from __future__ import annotations
