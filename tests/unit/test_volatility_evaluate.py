@@ -143,17 +143,19 @@ def test_one_semivariance_gives_the_other_and_holes_are_filled_neutrally() -> No
     assert not read_days(table, _ALL).measures.has(("quarticity",))
 
 
-@pytest.mark.parametrize("given", [20010102, 3, "2001-01-02T10:00:00Z"])
+@pytest.mark.parametrize("given", [20010102, 3, "2001-01-02T10:00:00Z", "02/01/2001"])
 def test_dates_of_several_kinds(given: object) -> None:
     table = _table()
-    if isinstance(given, str):
+    if given == "02/01/2001":
+        table["day"] = pd.to_datetime(table["day"]).dt.strftime("%d/%m/%Y")
+    elif isinstance(given, str):
         table["day"] = pd.to_datetime(table["day"]).dt.tz_localize("UTC") + pd.Timedelta(hours=10)
     elif given == 3:
         table["day"] = np.arange(len(table)) + 2
     else:
         table["day"] = table["day"].str.replace("-", "").astype(int)
     dates = read_days(table, _ALL).dates
-    assert dates[1] == {20010102: "2001-01-02", 3: "3"}.get(given, "2001-01-02T10:00:00")
+    assert dates[1] == {20010102: "2001-01-02", 3: "3", "02/01/2001": "2001-01-02"}.get(given, "2001-01-02T10:00:00")
 
 
 @pytest.mark.parametrize(
@@ -167,8 +169,10 @@ def test_dates_of_several_kinds(given: object) -> None:
         (lambda t: t, ("--train", "20"), "--train is 20"),
         (lambda t: t, ("--train", "259"), "--train is 259"),
         (lambda t: t, ("--rq", "rqq"), "Did you mean 'rq'"),
+        (lambda t: t, ("--returns", "r", "--close", "up"), "expected one of them"),
         (lambda t: t, ("--models", "arch"), "Did you mean 'garch'"),
         (lambda t: t.iloc[:0], (), "no rows"),
+        (lambda t: pd.concat([t, _table(seed=1)]), (), "several instruments"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_code_2(
@@ -200,6 +204,28 @@ def test_the_shortest_table_that_works(capsys: pytest.CaptureFixture[str], tmp_p
     assert set(found["models"]) == {model.name for model in build()} | {"combination"}
     assert default_train(len(table)) == LEAST_TRAIN
     assert default_train(5000) == 2000
+
+
+@pytest.mark.parametrize("unit", [1e-140, 1e4, 1e140])
+def test_the_unit_of_the_variance_does_not_matter(unit: float) -> None:
+    table = _table()
+    other = table.assign(**{name: table[name] * unit for name in ("rv", "down", "up")}, rq=table["rq"] * unit * unit)
+    ours, theirs = (evaluate(read_days(t, _ALL).measures, build(), 200) for t in (table, other))
+    assert theirs.chosen == ours.chosen
+    for name, figures in ours.figures.items():
+        found = dict(theirs.figures[name])
+        assert found.pop("rmse") / unit == pytest.approx(figures["rmse"], rel=1e-6)
+        for key, value in found.items():
+            assert value == pytest.approx(figures[key], rel=1e-4, abs=1e-4)
+
+
+def test_one_wild_day_leaves_every_figure_finite() -> None:
+    for day, size in ((230, 1e6), (40, 1e6), (40, 1e-12)):
+        table = _table()
+        table.loc[day, "rv"] *= size
+        found = evaluate(read_days(table, _ALL).measures, build(), 200)
+        for figures in found.figures.values():
+            assert np.isfinite([v for v in figures.values() if not isinstance(v, list)]).all()
 
 
 def test_still_prices_drop_the_models_of_returns() -> None:

@@ -22,7 +22,7 @@ _LEAST_TEST = 20
 _WORST = 250  # days of the stretch with the fewest outcomes inside their intervals
 _BLOCK = 22  # days, mean length of the bootstrap's blocks
 #: A long window gives quiet quantiles, the level reacts: a window of 250 days had the larger interval score.
-_CONFORMAL = AdaptiveConformal(coverages=(0.9,), gamma=0.01, window=1000)
+_CONFORMAL = AdaptiveConformal(coverages=(0.9,), gamma=0.01, window=1000, fewest=10)
 _REFIT = 22  # days between fits that need a search (GARCH)
 
 
@@ -80,8 +80,10 @@ def evaluate(
         DataError: too few days, or a variance that never moves.
     """
     _check(measures.variance, train)
-    found, notes = _forecasts(measures, models, train, combined)
-    variance = measures.variance[1:, 0]
+    # Any unit will do: in powers of four of the usual variance nothing overflows, and no digit of a root is lost.
+    unit = float(4.0 ** np.round(np.log2(np.median(measures.variance[:train])) / 2))
+    found, notes = _forecasts(measures.per(unit), models, train, combined)
+    variance = measures.variance[1:, 0] / unit
     made = {name: forecast[:-1, 0] for name, forecast in found.items()}
     scores = np.column_stack([np.log(variance / forecast) for forecast in made.values()])
     low, high, _ = conformal.run(scores)
@@ -94,17 +96,19 @@ def evaluate(
     cuts = _cut_intervals(outcome, {name: values[test] for name, values in made.items()})
     for k, (name, forecast) in enumerate(made.items()):
         bounds = low[:-1, k, 0][test], high[:-1, k, 0][test]
-        lower[name], upper[name] = (forecast[test] * np.exp(bound) for bound in bounds)
+        lower[name], upper[name] = (forecast[test] * np.exp(bound) * unit for bound in bounds)
+        losses = _losses(outcome, forecast[test], {b: made[b][test] for b in BENCHMARKS})
         figures[name] = {
-            **_losses(outcome, forecast[test], {b: made[b][test] for b in BENCHMARKS}),
+            **losses,
+            "rmse": losses["rmse"] * unit,
             **cuts[name],
             "qlike_train": chosen_by[name],
             **_intervals(scores[:, k], bounds, train - 1),
         }
     candidates = [name for name in made if name not in ("random_walk", "ewma")]
     chosen = min(candidates, key=lambda name: chosen_by[name])
-    tested = {name: values[test] for name, values in made.items()}
-    return Evaluation(train, chosen, outcome, tested, lower, upper, figures, tuple(notes))
+    tested = {name: values[test] * unit for name, values in made.items()}
+    return Evaluation(train, chosen, outcome * unit, tested, lower, upper, figures, tuple(notes))
 
 
 def default_train(days: int) -> int:

@@ -52,6 +52,13 @@ class Measures:
         part = {name: None if values is None else values[index] for name, values in optional.items()}
         return Measures(self.variance[index], **part)
 
+    def per(self, unit: float) -> Measures:
+        """The same with variances in multiples of `unit`."""
+        sizes = {"returns": float(np.sqrt(unit)), "rs_minus": unit, "rs_plus": unit, "quarticity": unit * unit}
+        optional = {name: getattr(self, name) for name in OPTIONAL}
+        scaled = {name: None if values is None else values / sizes[name] for name, values in optional.items()}
+        return Measures(self.variance / unit, **scaled)
+
 
 def means(values: Array) -> list[Array]:
     """Means of the last day, week and month (1, 5 and 22 rows) of Corsi's HAR, shape (T, N) each."""

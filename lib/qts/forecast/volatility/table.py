@@ -16,6 +16,7 @@ from qts.market.bar import Array
 #: Columns that are taken as they are when no option names one, by their names in lower case without punctuation.
 _CLOSES = ("close", "closeprice", "adjclose", "adjustedclose", "price", "last")
 _RETURNS = ("return", "returns", "ret", "logreturn", "logreturns", "logret")
+_MOST_CONFLICTS = 0.2  # share of dates with several variances
 _ENOUGH = 0.5  # share of days that an optional column must cover to be used
 
 
@@ -65,7 +66,7 @@ def read_days(table: pd.DataFrame, columns: Columns) -> Days:
             )
     notes: list[str] = []
     order, dates, table = _in_order(table, columns.date, notes)
-    table, dates = _last_of_each(table, order, dates, notes)
+    table, dates = _last_of_each(table, order, dates, columns, notes)
     variance = _numbers(table, columns.variance)
     usable = np.isfinite(variance) & (variance > 0)
     if not usable.any():
@@ -94,7 +95,7 @@ def _in_order(table: pd.DataFrame, name: str, notes: list[str]) -> tuple[pd.Seri
         as_text = given.astype("Int64").astype("string") if compact else None
         times = given if as_text is None else pd.to_datetime(as_text, format="%Y%m%d", errors="coerce")
     else:
-        times = pd.to_datetime(given, errors="coerce", utc=True, format="mixed")
+        times = pd.to_datetime(given, errors="coerce", utc=True, format="mixed", dayfirst=_day_first(given))
     readable = times.notna().to_numpy()
     if not readable.any():
         raise DataError(f"Column {name!r} holds no date that can be read; the first is {_first(given)}.")
@@ -111,10 +112,22 @@ def _in_order(table: pd.DataFrame, name: str, notes: list[str]) -> tuple[pd.Seri
     return times, times.dt.strftime("%Y-%m-%d" if midnight else "%Y-%m-%dT%H:%M:%S"), table
 
 
+def _day_first(given: pd.Series) -> bool:
+    """Whether dates such as 13/01/2020 are among the texts: then 02/01/2020 is the second of January too."""
+    parts = given.astype("string").str.extract(r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d{4}")[0]
+    return bool((pd.to_numeric(parts, errors="coerce") > 12).any())
+
+
 def _last_of_each(
-    table: pd.DataFrame, times: pd.Series, dates: pd.Series, notes: list[str]
+    table: pd.DataFrame, times: pd.Series, dates: pd.Series, columns: Columns, notes: list[str]
 ) -> tuple[pd.DataFrame, np.ndarray]:
     repeated = times.duplicated(keep="last").to_numpy()
+    differ = pd.Series(table[columns.variance].to_numpy()).groupby(times.to_numpy()).nunique() > 1
+    if differ.mean() > _MOST_CONFLICTS:
+        raise DataError(
+            f"{int(differ.sum()):,} of {len(differ):,} dates in {columns.date!r} have several values of "
+            f"{columns.variance!r}. Does the file hold several instruments? Keep the rows of one."
+        )
     if repeated.any():
         notes.append(f"{_rows(int(repeated.sum()))} left out: a later row has the same date.")
     return table[~repeated], dates.to_numpy()[~repeated]
@@ -136,6 +149,8 @@ def _note_unusable(variance: Array, name: str, notes: list[str]) -> None:
 def _returns(table: pd.DataFrame, columns: Columns, usable: np.ndarray, notes: list[str]) -> Array | None:
     """Returns from one usable day to the next."""
     given, close = columns.returns, columns.close
+    if given is not None and close is not None:
+        raise DataError(f"Returns are named twice, by --returns {given} and --close {close}; expected one of them.")
     if given is None and close is None:
         given = _named_like(table, _RETURNS, {columns.variance, columns.date})
         close = None if given else _named_like(table, _CLOSES, {columns.variance, columns.date})
