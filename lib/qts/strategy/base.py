@@ -41,7 +41,11 @@ __all__ = [
 
 @runtime_checkable
 class Strategy(Protocol):
-    """A causal rule from bars to a position between -1 (short) and 1 (long), for many instruments at once."""
+    """A causal rule from bars to a position between -1 (short) and 1 (long), for many instruments at once.
+
+    For parameter sweeps it may derive from `qts.strategy.sweep.Swept` and give `along`, its signals over series without
+    gaps. What it needs of other instruments it asks for by `reads` or `across`, see `qts.trading.across`.
+    """
 
     def start(self, instruments: int) -> State:
         """The state before the first bar; the leading axis of every array is the instruments'."""

@@ -1,6 +1,7 @@
 """The strategies by name, and those of a configuration.
 
-A strategy of your own needs no change here: name its class by a dotted path in conf/strategies.yml.
+A strategy of your own needs no change here: name its class by a dotted path in conf/strategies.yml, or give it a short
+name by an entry point of your package in the group `qts.strategy`.
 """
 
 from __future__ import annotations
