@@ -117,7 +117,7 @@ def test_too_many_states_fall_back_and_say_why():
     assert "25 finite values; 3 states need 30" in fit_returns(returns, 3, 1)["fallback"]
     assert len(fit_returns(returns, 3, 1)["mean"]) == 1
     assert fit_returns(np.zeros(50), None, 1)["method"] == "none"
-    assert scores({"method": "none"}, returns, 10) == {"n": 0, "log_score": 0.0, "normal": 0.0}
+    assert scores([{"method": "none"}], returns[:, None], [10]) == [{"n": 0, "log_score": 0.0, "normal": 0.0}]
     with pytest.raises(DataError, match="Fit them again"):
         Panel.of([{**params_of(1, 2), "sd": [1.0, -1.0]}])
 

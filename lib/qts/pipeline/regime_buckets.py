@@ -6,9 +6,8 @@ As in `forecast_buckets`, a bucket's rows are bars and, among them, parameters: 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,23 +48,38 @@ class FitBucket:
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         history, held = _assemble(batches)
-        rows = [
-            self._fit(name, history.values[:length, n], history.times[:length, n], held.get(name))
+        columns = [
+            n
             for n, (name, length) in enumerate(zip(history.instruments, history.length.tolist(), strict=True))
             if length + 1 >= self.min_history and not (self.only_missing and name in held)
         ]
+        rows = self._fit(history.columns(columns), held) if columns else []
         schema = pa.schema([(name, pa.string()) for name in ("instrument", "params", "scores")])
         yield pa.RecordBatch.from_pylist(rows, schema)
 
-    def _fit(self, name: str, returns: Array, times: Any, held: Params | None) -> dict[str, str]:
-        first = int(len(returns) * self.fraction)
-        params = fit_returns(returns[:first], self.states, self.starts)
-        params |= {"trained_until": int(times[first - 1]), "bars": first, "seen": len(returns)}
-        told = {
-            "new": scores(params, returns, first),
-            "old": scores(held, returns, first) if held is not None and held["bars"] <= first else None,
-        }
-        return {"instrument": name, "params": json.dumps(params, allow_nan=False), "scores": json.dumps(told)}
+    def _fit(self, history: Returns, held: Mapping[str, Params]) -> list[dict[str, str]]:
+        first = [int(length * self.fraction) for length in history.length.tolist()]
+        params = [
+            fit_returns(history.values[:bars, n], self.states, self.starts)
+            | {"trained_until": int(history.times[bars - 1, n]), "bars": bars, "seen": int(history.length[n])}
+            for n, bars in enumerate(first)
+        ]
+        # Parameters that have seen bars which new ones have not cannot be compared with them.
+        nothing: Params = {"method": UNFITTED, "bars": 0}
+        replaced = [held.get(name, nothing) for name in history.instruments]
+        fair = [
+            name in held and p["bars"] <= bars
+            for name, p, bars in zip(history.instruments, replaced, first, strict=True)
+        ]
+        new, old = scores(params, history.values, first), scores(replaced, history.values, first)
+        return [
+            {
+                "instrument": name,
+                "params": json.dumps(params[n], allow_nan=False),
+                "scores": json.dumps({"new": new[n], "old": old[n] if fair[n] else None}),
+            }
+            for n, name in enumerate(history.instruments)
+        ]
 
 
 @dataclass(frozen=True)

@@ -85,10 +85,12 @@ def fit(
     middle, spread = float(y.mean()), float(y.std())
     if states == 1 and not lags:
         one = np.ones(1)
-        return _chosen(kind, [Regimes(one * middle, one * spread, np.ones((1, 1)), one, np.zeros(0))], y)
+        model = Regimes(one * middle, one * spread, np.ones((1, 1)), one, np.zeros(0))
+        found = log_likelihood(model, y)
+        return Fit(kind, model, found, len(y), (found,))
     rng = np.random.default_rng(seed)
-    found = _search(kind, lags)((y - middle) / spread, states, starts, rng)
-    scaled = [Regimes(middle + spread * m.mean, spread * m.sd, m.transition, m.start, m.ar) for m in found]
+    optima = _search(kind, lags)((y - middle) / spread, states, starts, rng)
+    scaled = [Regimes(middle + spread * m.mean, spread * m.sd, m.transition, m.start, m.ar) for m in optima]
     return _chosen(kind, scaled, y)
 
 
@@ -177,19 +179,18 @@ def _chosen(kind: Kind, found: list[Regimes], y: Array) -> Fit:
 
     A state that sits on one or two observations with next to no variance has a likelihood as high as one likes.
     """
-    scored = [(log_likelihood(model, y), model) for model in found]
-    scored = sorted(((ll, model) for ll, model in scored if np.isfinite(ll)), key=lambda pair: -pair[0])
+    scored = []
+    for model in found:
+        filtered = filter_series(model, y)
+        # The number of observations, in expectation, of the state with the fewest.
+        explained = float(filtered.probability.sum(axis=0).min())
+        scored.append((float(np.nansum(filtered.log_density)), explained, model))
+    scored = sorted((entry for entry in scored if np.isfinite(entry[0])), key=lambda entry: -entry[0])
     if not scored:
         raise DataError("No start of the fit led to a model. Take fewer states, or check the series for outliers.")
-    sound = [(ll, model) for ll, model in scored if _explained(model, y) >= _EXPLAINED] or scored
-    best, model = sound[0]
+    best, _, model = next((entry for entry in scored if entry[1] >= _EXPLAINED), scored[0])
     optima: list[float] = []
-    for value, _ in scored:
+    for value, _, _ in scored:
         if not optima or optima[-1] - value > _SAME:
             optima.append(value)
     return Fit(kind, model, best, len(y) - model.order, tuple(optima))
-
-
-def _explained(model: Regimes, y: Array) -> float:
-    """The number of observations, in expectation, of the state with the fewest."""
-    return float(filter_series(model, y).probability.sum(axis=0).min())

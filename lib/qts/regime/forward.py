@@ -189,6 +189,9 @@ def filter_series(model: Regimes, values: Array) -> Filtered:
 
 def log_likelihood(model: Regimes, values: Array) -> float:
     """Log density of a series, given its first p values."""
+    if model.states == 1 and not model.order:  # nothing is hidden
+        z = (np.asarray(values, np.float64) - model.mean) / model.sd
+        return float(np.nansum(-0.5 * z * z - np.log(model.sd) - 0.5 * np.log(2 * np.pi)))
     return float(np.nansum(filter_series(model, values).log_density))
 
 

@@ -103,20 +103,32 @@ def _names(states: int) -> tuple[str, ...]:
     return {1: ("normal",), 2: ("calm", "stressed"), 3: NAMES}[states]
 
 
-def scores(params: Params, returns: Array, first: int) -> dict[str, float]:
-    """How well a model foretold returns that it was not fitted to: sums of log densities from row `first` on.
+def scores(params: Sequence[Params], returns: Array, first: Sequence[int]) -> list[dict[str, float]]:
+    """How well models foretold returns that they were not fitted to: sums of log densities from a row on.
+
+    Args:
+        params: one an instrument.
+        returns: shape (T, N), NaN below a column's end.
+        first: of each instrument the first row that counts.
 
     Returns:
-        n, log_score (of the model), normal (of one normal distribution with the training window's moments).
+        n, log_score (of the model), normal (of one normal distribution with the moments of the rows before).
     """
-    if params["method"] == UNFITTED or len(returns) <= first:
-        return {"n": 0, "log_score": 0.0, "normal": 0.0}
-    model = Regimes.of_params(params)
-    before, later = returns[:first], returns[first:]
+    told = [{"n": 0, "log_score": 0.0, "normal": 0.0} for _ in params]
+    served = [n for n, entry in enumerate(params) if entry["method"] != UNFITTED]
+    if served:
+        _, found = Panel.of([params[n] for n in served]).filter.run(returns[:, served])
+        for place, n in enumerate(served):
+            density = found.log_density[first[n] :, place]
+            plain = _normal(returns[: first[n], n])
+            told[n] = {
+                "n": int(np.isfinite(density).sum()),
+                "log_score": float(np.nansum(density)),
+                "normal": log_likelihood(plain, returns[first[n] :, n]),
+            }
+    return told
+
+
+def _normal(returns: Array) -> Regimes:
     one = np.ones(1)
-    plain = Regimes(one * before.mean(), one * before.std(), np.ones((1, 1)), one, np.zeros(0))
-    return {
-        "n": len(later),
-        "log_score": log_likelihood(model, returns) - log_likelihood(model, before),
-        "normal": log_likelihood(plain, later),
-    }
+    return Regimes(one * np.nanmean(returns), one * np.nanstd(returns), np.ones((1, 1)), one, np.zeros(0))
