@@ -176,6 +176,20 @@ def test_the_context_is_what_its_names_say():
     assert (out.context[0, ..., position] == 0).all()
 
 
+def test_regimes_and_sentiment_are_context_and_neutral_while_unknown():
+    panel = panel_of(5, 12, missing=0.0)
+    shape = (len(panel), len(panel.instruments))
+    stressed, tone = (np.random.default_rng(seed).uniform(0, 1, shape) for seed in (1, 2))
+    stressed[3] = np.nan
+    beside = {"regime.stressed": stressed, "sentiment.score": -tone}
+    out = proposals(DESK, replace(panel, extra={**panel.extra, **beside}))
+    plain = proposals(DESK, panel)
+    for name, values in (("stressed", stressed), ("sentiment", -tone)):
+        column = CONTEXT.index(name)
+        np.testing.assert_array_equal(out.context[..., 0, column], np.nan_to_num(values))
+        assert not plain.context[..., column].any()
+
+
 def test_policies_are_told_apart_by_name_and_runs_by_seed():
     panel = panel_of(6, 30, missing=0.0)
     arms = proposals(DESK, panel).arm

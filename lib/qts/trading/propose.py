@@ -22,7 +22,16 @@ from qts.strategy.base import Strategy, divide
 from qts.trading import across
 
 #: What a policy knows when it chooses; each is a ratio without unit, clipped to [-5, 5]; 0 while unknown.
-CONTEXT = ("constant", "last_return", "trend", "volatility_ratio", "forecast_ratio", "position")
+CONTEXT = (
+    "constant",
+    "last_return",
+    "trend",
+    "volatility_ratio",
+    "forecast_ratio",
+    "stressed",
+    "sentiment",
+    "position",
+)
 
 #: Arrays of the state whose second axis is the policies', and those whose second axis is the arms'.
 BY_POLICY = frozenset({"arm", "propensity", "position", "previous", "context"})
@@ -212,13 +221,16 @@ def _choose(
     row: int,
 ) -> None:
     volatility = np.maximum(np.sqrt(state["fast_variance"]), _FLOOR)
-    forecast = bar.extra.get("forecast.har.variance", np.full(len(here), np.nan))
+    unknown = np.full(len(here), np.nan)
+    forecast = bar.extra.get("forecast.har.variance", unknown)
     common = {
         "constant": np.ones(len(here)),
         "last_return": divide(change, volatility),
         "trend": 4 * state["trend"],
         "volatility_ratio": log_return(state["slow_variance"], np.maximum(state["fast_variance"], _FLOOR**2)),
         "forecast_ratio": log_return(state["slow_variance"], np.maximum(forecast, _FLOOR**2)),
+        "stressed": bar.extra.get("regime.stressed", unknown),
+        "sentiment": bar.extra.get("sentiment.score", unknown),
     }
     signals = out.signals[row]
     arms, propensities, positions, previous, contexts = [], [], [], [], []
