@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qts.cli import main
 from qts.errors import DataError, UnknownColumn
@@ -217,6 +219,19 @@ def test_the_unit_of_the_variance_does_not_matter(unit: float) -> None:
         assert found.pop("rmse") / unit == pytest.approx(figures["rmse"], rel=1e-6)
         for key, value in found.items():
             assert value == pytest.approx(figures[key], rel=1e-4, abs=1e-4)
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 1000), cut=st.integers(221, 259))
+def test_later_days_change_no_forecast_no_interval_and_no_choice(seed: int, cut: int) -> None:
+    table = _table(seed=seed)
+    table.loc[[20, 210], "rq"] = np.nan
+    whole, part = (evaluate(read_days(t, _ALL).measures, build(), 200) for t in (table, table.iloc[:cut]))
+    assert whole.chosen == part.chosen
+    for name, forecast in part.forecast.items():
+        np.testing.assert_array_equal(whole.forecast[name][: cut - 200], forecast)
+        np.testing.assert_array_equal(whole.lower[name][: cut - 200], part.lower[name])
+        np.testing.assert_array_equal(whole.upper[name][: cut - 200], part.upper[name])
 
 
 def test_one_wild_day_leaves_every_figure_finite() -> None:

@@ -12,6 +12,7 @@ from qts.errors import DataError
 from qts.forecast.comparison import bootstrap_intervals, diebold_mariano, rmse_cut, winkler
 from qts.forecast.conformal import AdaptiveConformal
 from qts.forecast.scores import qlike
+from qts.forecast.volatility.garch import Garch
 from qts.forecast.volatility.measures import Measures
 from qts.forecast.volatility.models import BENCHMARKS, COMBINATION, VolatilityModel, combine, forecasts
 from qts.market.bar import Array
@@ -138,7 +139,7 @@ def _forecasts(
 ) -> tuple[dict[str, Array], list[str]]:
     days = len(measures.variance)
     daily, monthly = np.arange(days), np.arange(0, days, _REFIT)
-    searched = tuple(model for model in models if model.name in ("garch", "gjr"))
+    searched = tuple(model for model in models if isinstance(model, Garch))
     others = tuple(model for model in models if model not in searched)
     found = {**forecasts(others, measures, daily), **forecasts(searched, measures, monthly)}
     notes = []

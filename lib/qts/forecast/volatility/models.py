@@ -62,7 +62,7 @@ class RandomWalk:
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Exponential smoothing of realised variance; .25 is about the weight that minimises QLIKE for daily variance."""
+    """Exponential smoothing of realised variance, EWMA(.25): quick, for a realised variance says much about its day."""
 
     name: str = "ewma"
     weight: float = 0.25  # of the newest variance
