@@ -48,6 +48,10 @@ class ModelUnavailable(QtsError):
     """No model version can be loaded for the alias that was asked for."""
 
 
+class ModelRefused(ModelUnavailable):
+    """A model version's file is not the one that was registered."""
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """A hint ` Did you mean 'bid'?` with the nearest of `known`, or an empty string when nothing is near.
 

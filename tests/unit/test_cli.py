@@ -18,7 +18,8 @@ from qts.commands import common, demo
 from qts.errors import DataError, MissingInput
 
 COMMANDS = [
-    (name,) for name in ("demo", "ingest", "bars", "forecast", "trade", "monitor", "tables", "maintain", "explain")
+    (name,)
+    for name in ("demo", "ingest", "bars", "forecast", "train", "trade", "monitor", "tables", "maintain", "explain")
 ] + [
     ("scorecard",), ("doctor",), ("risk", "check"), ("regime", "fit"), ("sentiment", "score"),
     ("regime", "run"), ("sentiment", "run"),
@@ -185,6 +186,6 @@ def test_help_imports_nothing_heavy():
 
 def test_every_job_file_is_a_job():
     jobs = sorted((Path(__file__).resolve().parents[2] / "jobs").glob("*.py"))
-    assert {"ingest", "bars", "forecast", "trade", "monitor", "maintain"} <= {job.stem for job in jobs}
+    assert {"ingest", "bars", "forecast", "train", "trade", "monitor", "maintain"} <= {job.stem for job in jobs}
     for file in jobs:
         assert "raise SystemExit(job(" in file.read_text()

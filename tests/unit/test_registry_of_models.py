@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qts.errors import ModelUnavailable
+from qts.errors import ModelRefused, ModelUnavailable
 from qts.mlops.bundle import Bundle, PyFunc
+from qts.mlops.cache import ChampionCache
 from qts.mlops.registry import CHAMPION, Registry
 from qts.mlops.tracking import Tracking
 
@@ -37,7 +38,10 @@ def test_versions_and_aliases(tracking: Tracking) -> None:
     first = Bundle("naive", _DAY, {"A": _PARAMS})
     version = registry.register(first, run.info.run_id, "1", {"qts.promoted": "true"})
     assert registry.register(first, run.info.run_id, "1", {}) == version == "1"
-    assert registry.find("naive", "1") == ("1", {"qts.promoted": "true", "qts.key": "1"})
+    found = registry.find("naive", "1")
+    assert found is not None
+    assert found[0] == "1"
+    assert {"qts.promoted": "true", "qts.key": "1"}.items() <= found[1].items()
     assert registry.find("naive", "2") is None
     registry.set_alias("naive", CHAMPION, version)
     assert registry.load_alias("naive") == ("1", first)
@@ -80,6 +84,64 @@ def test_files_stay_beside_the_database(tracking: Tracking, monkeypatch: pytest.
     assert not list(tmp_path.iterdir())
     assert tracking.artifacts is not None
     assert list(tracking.artifacts.rglob("x.txt"))
+
+
+def _registered(folder: Path, cache: ChampionCache | None = None) -> Registry:
+    registry = Registry(Tracking(f"sqlite:///{folder}/mlflow.db", "qts", folder / "mlartifacts"), cache=cache)
+    run = registry.tracking.run("forecast naive", "key")
+    registry.register(Bundle("naive", _DAY, {"A": _PARAMS}), run.info.run_id, "1", {})
+    registry.set_alias("naive", CHAMPION, "1")
+    return registry
+
+
+def test_a_file_that_was_tampered_with_is_refused_and_a_registry_that_is_down_is_stood_in_for(tmp_path: Path) -> None:
+    cache = ChampionCache(tmp_path / "champions")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    before = _registered(tmp_path, cache)
+    assert before.champions(["naive", "har"]) == ({"naive": "1", "har": None}, "")
+    bundle = before.load("naive", "1")
+
+    (file,) = (tmp_path / "mlartifacts").rglob("parameters.json")
+    honest = file.read_text()
+    file.write_text(honest.replace("0.5", "0.7"))
+    with pytest.raises(ModelRefused, match=r"version 1 is not the one that was registered: its SHA-256"):
+        Registry(Tracking(uri, "qts"), cache=cache).load("naive", "1")
+    file.write_text(honest)
+    assert Registry(Tracking(uri, "qts")).load("naive", "1") == bundle
+
+    unreachable = f"sqlite:///{file}/mlflow.db"  # below a file, where no folder can be
+    down = Registry(Tracking(unreachable, "qts"), cache=cache)
+    versions, reason = down.champions(["naive", "har"])
+    assert versions == {"naive": "1", "har": None}
+    assert "mlflow.db failed" in reason
+    assert down.load("naive", "1") == bundle
+    with pytest.raises(ModelUnavailable):
+        down.load("naive", "2")
+    with pytest.raises(ModelUnavailable):
+        down.champions(["har"])
+    (kept,) = (tmp_path / "champions").rglob("1-*.json")
+    kept.write_text(kept.read_text().replace("0.5", "0.7"))
+    with pytest.raises(ModelUnavailable):
+        Registry(Tracking(unreachable, "qts"), cache=cache).load("naive", "1")
+
+
+def test_the_cache_keeps_the_newest_version_only(tmp_path: Path) -> None:
+    cache = ChampionCache(tmp_path / "made" / "here")
+    assert cache.champions() == {}
+    assert cache.load("m", "1") is None
+    for version in ("1", "2"):
+        cache.keep("m", version, Bundle("naive", _DAY, {"A": _PARAMS}))
+    assert cache.load("m", "1") is None
+    assert cache.load("m", "2") == Bundle("naive", _DAY, {"A": _PARAMS})
+
+
+def test_what_instruments_share_is_written_once(tmp_path: Path) -> None:
+    parameters = {name: {**_PARAMS, "state": name, "shared": "x" * 500} for name in ("A", "B", "C")}
+    bundle = Bundle("lstm", _DAY, {**parameters, "SHORT": _PARAMS})
+    file = tmp_path / "parameters.json"
+    file.write_text(bundle.to_json())
+    assert len(file.read_text()) < 1600
+    assert Bundle.read(file) == bundle
 
 
 @pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "mlruns"])

@@ -60,6 +60,21 @@ def bars(config: Config = None, workdir: Workdir = None, as_json: Json = False) 
     report(as_json, work)
 
 
+def train(once: Once = False, config: Config = None, workdir: Workdir = None, as_json: Json = False) -> None:
+    """Fits the forecasters and registers their versions.
+
+    One MLflow run a model; a version that is no worse than the champion takes its place, any other is the challenger.
+    """
+
+    def work() -> Summary:
+        settings = load(config, workdir)
+        from qts.pipeline import train as job
+
+        return job.run(settings, once=once)
+
+    report(as_json, work)
+
+
 def trade(once: Once = False, config: Config = None, workdir: Workdir = None, as_json: Json = False) -> None:
     """Builds live bars and trades on them.
 
@@ -92,5 +107,5 @@ def monitor(once: Once = False, config: Config = None, workdir: Workdir = None, 
 
 def register(app: typer.Typer) -> None:
     """Adds these commands to the program."""
-    for command in (ingest, bars, trade, monitor):
+    for command in (ingest, bars, train, trade, monitor):
         app.command()(command)

@@ -71,6 +71,11 @@ class Forecaster(Protocol):
         """What it forecasts."""
         ...
 
+    @property
+    def joint(self) -> bool:
+        """Whether its parameters are shared, so that all instruments have to be fitted in one place."""
+        ...
+
     def fit(self, history: History) -> list[Params]:
         """Parameters of each instrument. Never raises for a series: one that cannot be fitted gets a simpler model."""
         ...

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from qts.errors import ConfigError, did_you_mean
 from qts.forecast.base import Forecaster
 from qts.forecast.ewma import Ewma
 from qts.forecast.har import Har
 from qts.forecast.naive import Naive
+from qts.forecast.prices import price_forecasters
 from qts.forecast.scale import ScaleForecaster
 from qts.forecast.volatility.forecasters import FORECASTERS
 
 _SCALES: tuple[type[ScaleForecaster], ...] = (Naive, Ewma, Har, *FORECASTERS)
-_KNOWN: dict[str, type[Forecaster]] = {model.name: model for model in _SCALES}
+_KNOWN: dict[str, Callable[[], Forecaster]] = {**{model.name: model for model in _SCALES}, **price_forecasters()}
 
 
 def names() -> tuple[str, ...]:

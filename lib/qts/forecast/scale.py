@@ -29,6 +29,7 @@ class ScaleForecaster(ABC):
 
     name: ClassVar[str]
     targets: ClassVar[tuple[str, ...]] = ("return", "variance")
+    joint: ClassVar[bool] = False
     #: The model that takes over a series which this one cannot fit.
     simpler: ClassVar[type[ScaleForecaster] | None] = None
     #: Whether the scales are multiplied by their mean ratio in training, to be unbiased there.

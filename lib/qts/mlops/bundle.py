@@ -61,16 +61,22 @@ class Bundle:
     parameters: Mapping[str, Params]
 
     def to_json(self) -> str:
-        return json.dumps(
-            {"model": self.model, "interval": self.interval, "parameters": dict(self.parameters)},
-            sort_keys=True,
-            allow_nan=False,
-        )
+        shared = {p["shared"] for p in self.parameters.values() if "shared" in p}
+        if len(shared) == 1:  # what all instruments share is written once
+            own = {name: {key: v for key, v in p.items() if key != "shared"} for name, p in self.parameters.items()}
+            content = {"model": self.model, "interval": self.interval, "parameters": own, "shared": shared.pop()}
+        else:
+            content = {"model": self.model, "interval": self.interval, "parameters": dict(self.parameters)}
+        return json.dumps(content, sort_keys=True, allow_nan=False)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """The bundle in a model version's file of parameters."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if (shared := content.pop("shared", None)) is not None:
+            fitted = {name: p for name, p in content["parameters"].items() if "state" in p}
+            content["parameters"] |= {name: {**p, "shared": shared} for name, p in fitted.items()}
+        return cls(**content)
 
     def methods(self) -> dict[str, int]:
         """How many instruments got which method in the end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ def prepare() -> None:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a model version is not the project of the current folder
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    # A server that is down is told of within seconds, not minutes: the jobs go on without it.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     for name in ("mlflow", "alembic"):  # each tells of its set-up on stderr, in warnings too
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -161,6 +165,13 @@ class Tracking:
             while all_metrics or all_params or all_tags:
                 self.client.log_batch(run_id, all_metrics[:_METRICS], all_params[:_PARAMS], all_tags[:_TAGS])
                 del all_metrics[:_METRICS], all_params[:_PARAMS], all_tags[:_TAGS]
+
+    def attach(self, run_id: str, name: str, content: bytes) -> None:
+        """Files an artefact with a run; again under the same name replaces it."""
+        with reachable(self.uri), tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            file.write_bytes(content)
+            self.client.log_artifact(run_id, str(file))
 
     def finish(self, run_id: str) -> None:
         """Marks a run as finished."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from qts import __version__
-from qts.errors import MissingInput
+from qts.errors import MissingInput, ModelUnavailable
 from qts.forecast.base import Params
 from qts.forecast.history import FURTHER
 from qts.forecast.registry import build
+from qts.logs import logger
 from qts.mlops.bundle import Bundle
-from qts.mlops.registry import CHAMPION, Registry
+from qts.mlops.cache import ChampionCache
+from qts.mlops.registry import Registry
 from qts.mlops.tracking import Tracking
 from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
 from qts.pipeline.forecast_buckets import FITTED, FORECASTS, INPUT, FitBucket, Mode, ScoreBucket
@@ -36,11 +38,12 @@ from qts.store.ledger import Ledger
 _MICRO = 1000  # nanoseconds
 
 
-def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
+def run(settings: Settings, *, once: bool = True, train: bool = False) -> dict[str, Any]:
     """Forecasts of the next bar of every instrument, by every configured model.
 
     Args:
         once: one batch of what is there; else looks for new bars until it is stopped.
+        train: fits and registers only, on a checkpoint of its own; with `once` every model, else those that are due.
 
     Returns:
         forecasts (rows written now), models (version, whether it was fitted now, methods, figures out of sample),
@@ -52,15 +55,16 @@ def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
         ConfigError: a model's name is unknown.
     """
     build(settings.forecast.models)  # refuses an unknown name before anything starts
-    checkpoint = settings.checkpoint("forecast")
+    job = "train" if train else "forecast"
+    checkpoint = settings.checkpoint(job)
     with lock(checkpoint):
         ledger = Ledger(settings.tables)
-        log = BatchLog(ledger, "forecast", checkpoint_id(checkpoint))
+        log = BatchLog(ledger, job, checkpoint_id(checkpoint))
         spark = spark_session(settings)
         tracking = Tracking(settings.tracking_uri, settings.mlflow.experiment, settings.workdir / "mlartifacts")
-        registry = Registry(tracking)
+        registry = Registry(tracking, cache=ChampionCache(settings.workdir / "champions"))
         while True:
-            summary = _next_batch(settings, spark, log, registry)
+            summary = _next_batch(settings, spark, log, registry, fit_all=train and once)
             if once:
                 return summary
             time.sleep(settings.monitor.trigger / 1e9)
@@ -70,7 +74,9 @@ class _NothingNewError(Exception):
     """No bar has come since the last batch."""
 
 
-def _next_batch(settings: Settings, spark: SparkSession, log: BatchLog, registry: Registry) -> dict[str, Any]:
+def _next_batch(
+    settings: Settings, spark: SparkSession, log: BatchLog, registry: Registry, *, fit_all: bool
+) -> dict[str, Any]:
     ledger, number = log.ledger, log.last_done() + 1
     surveyed: list[Survey] = []
 
@@ -83,7 +89,7 @@ def _next_batch(settings: Settings, spark: SparkSession, log: BatchLog, registry
             "config": settings.forecast.model_dump(mode="json"),
             "code": __version__,
         }
-        if number and _input(plan) == _input(log.stored_plan(number - 1)):
+        if number and not fit_all and _input(plan) == _input(log.stored_plan(number - 1)):
             raise _NothingNewError
         surveyed.append(_survey(bars_of(spark, ledger, tables, plan["interval"])))
         if not surveyed[0].bars:
@@ -91,8 +97,10 @@ def _next_batch(settings: Settings, spark: SparkSession, log: BatchLog, registry
                 f"There are no {plan['interval']} bars in {ledger.root}. Make some: `qts ingest`, then `qts trade` or "
                 "`qts bars`. The setting bars.decision says which interval is forecast."
             )
-        champions = {model: registry.aliases(model).get(CHAMPION) for model in settings.forecast.models}
-        return {**plan, "champions": champions}
+        champions, down = registry.champions(settings.forecast.models)
+        if down and log.job == "train":
+            raise ModelUnavailable(down)
+        return {**plan, "champions": champions, "registry_down": down, "fit_all": fit_all}
 
     try:
         plan = log.plan(number, make)
@@ -131,10 +139,23 @@ class _Batch:
     def work(self, bars: DataFrame, survey: Survey) -> dict[str, Any]:
         versions: dict[str, str | None] = dict(self.plan["champions"])
         champions = {model: self.registry.load(model, v) for model, v in versions.items() if v is not None}
-        fitted = self._fit(bars, survey, champions)
+        # What is fitted has to be registered; while that cannot be, the last champions go on forecasting.
+        fitted = {} if self.plan.get("registry_down") else self._fit(bars, survey, champions)
         versions |= {model: new.version for model, new in fitted.items() if new.promoted}
         used = {model: version for model, version in versions.items() if version is not None}
         bundles = {model: self.registry.load(model, version) for model, version in used.items()}
+        if self.log.job != "train":
+            self._forecast(bars, survey, bundles, used)
+        for model, new in fitted.items():
+            self._versions.name(model, new)
+        summary = self._summary(survey, used, fitted, bundles)
+        self.log.done(self.number, summary)
+        return summary
+
+    def _forecast(
+        self, bars: DataFrame, survey: Survey, bundles: Mapping[str, Bundle], used: Mapping[str, str]
+    ) -> None:
+        """Writes the forecasts and moves on the marks."""
         marks: dict[str, dict[str, int]] = json.loads(self.log.load_state(self.number - 1).get("marks", b"{}"))
         if self.log.ledger.transaction("forecasts", self.log.checkpoint) < self.number:
             self._write(bars, bundles, used, marks)
@@ -142,11 +163,6 @@ class _Batch:
             seen = {name: survey.last[name] for name in bundle.parameters if name in survey.last}
             marks[model] = {**marks.get(model, {}), **seen}
         self.log.save_state(self.number, {"marks": json.dumps(marks, sort_keys=True).encode()})
-        for model, new in fitted.items():
-            self._versions.name(model, new)
-        summary = self._summary(survey, used, fitted, bundles)
-        self.log.done(self.number, summary)
-        return summary
 
     @property
     def _versions(self) -> Versions:
@@ -154,39 +170,52 @@ class _Batch:
 
     def _fit(self, bars: DataFrame, survey: Survey, champions: Mapping[str, Bundle]) -> dict[str, Fitted]:
         """Fits what is due; what an interrupted batch made is taken as it is."""
-        modes = {model: mode for model in self.conf.models if (mode := self._mode(champions.get(model), survey))}
+        modes = {model: mode for model in self.conf.models if (mode := self._mode(model, champions, survey))}
         fitted = {model: made for model in modes if (made := self._versions.made(model)) is not None}
         due = {model: mode for model, mode in modes.items() if model not in fitted}
         if not due:
             return fitted
         held = {model: champions[model].parameters for model in due if model in champions}
-        task = FitBucket(self.interval, due, self.conf.train_fraction, self.conf.min_history)
-        found = self._bucketed(bars, held).mapInArrow(task, FITTED).toArrow()
+        found = pa.concat_tables(self._fits(bars, held, due))
         for model, mode in due.items():
             own = found.filter(pc.field("model") == model).sort_by("instrument").to_pylist()
             new = {row["instrument"]: json.loads(row["params"]) for row in own}
             kept = held[model] if mode == "missing" else {}
             fitted[model] = self._versions.make(
                 Bundle(model, self.interval, {**kept, **new}),
-                [json.loads(row["scores"]) for row in own],
+                [{**row, "scores": json.loads(row["scores"])} for row in own],
                 compare=mode == "all" and model in held,
                 plan=self.plan,
                 survey=survey,
             )
         return fitted
 
-    def _mode(self, champion: Bundle | None, survey: Survey) -> Mode | None:
+    def _fits(
+        self, bars: DataFrame, held: Mapping[str, Mapping[str, Params]], due: Mapping[str, Mode]
+    ) -> Iterator[pa.Table]:
+        """Fits by bucket; models that share parameters are fitted in one, so that results do not depend on buckets."""
+        models = build(due)
+        for joint, buckets in ((False, self.conf.buckets), (True, 1)):
+            modes = {name: mode for name, mode in due.items() if models[name].joint is joint}
+            if modes:
+                task = FitBucket(self.interval, modes, self.conf.train_fraction, self.conf.min_history)
+                fits = self._bucketed(bars, held, buckets).mapInArrow(task, FITTED)
+                yield fits.withColumn("bucket", F.spark_partition_id()).toArrow()
+
+    def _mode(self, model: str, champions: Mapping[str, Bundle], survey: Survey) -> Mode | None:
         """Whether to fit now: the first time, after `refit_every` bars, or those instruments that are new."""
         long_enough = [name for name, bars in survey.bars.items() if bars >= self.conf.min_history]
         if not long_enough:
             return None
-        if champion is None:
+        if model not in champions or self.plan.get("fit_all"):
             return "all"
-        known = champion.parameters
+        known = champions[model].parameters
         since = [survey.bars[name] - 1 - known[name]["seen"] for name in long_enough if name in known]
         if max(since, default=0) >= self.conf.refit_every:
             return "all"
-        return "missing" if any(name not in known for name in long_enough) else None
+        if all(name in known for name in long_enough):
+            return None
+        return "all" if build([model])[model].joint else "missing"
 
     def _write(
         self,
@@ -216,7 +245,9 @@ class _Batch:
             .save(path)
         )
 
-    def _bucketed(self, bars: DataFrame, parameters: Mapping[str, Mapping[str, Params]]) -> DataFrame:
+    def _bucketed(
+        self, bars: DataFrame, parameters: Mapping[str, Mapping[str, Params]], buckets: int | None = None
+    ) -> DataFrame:
         """Bars and parameters, all rows of an instrument in one bucket."""
         nothing = F.lit(None).cast("string")
         rows = bars.select(
@@ -231,7 +262,17 @@ class _Batch:
         beside = _rows_of(parameters)
         if beside.num_rows:
             rows = rows.unionByName(self.spark.createDataFrame(beside, INPUT))
-        return rows.repartition(self.conf.buckets, "instrument")
+        return rows.repartition(buckets or self.conf.buckets, "instrument")
+
+    def _alerts(self) -> list[dict[str, str]]:
+        """What somebody should look at; also in the log, and with the summary in the table `batches`."""
+        if not self.plan.get("registry_down"):
+            return []
+        champions = {model: version for model, version in self.plan["champions"].items() if version is not None}
+        logger().warning("registry down", cause=self.plan["registry_down"], champions=champions)
+        return [
+            {"code": "registry_down", "message": f"{self.plan['registry_down']} Forecasts are by the last champions."}
+        ]
 
     def _summary(
         self,
@@ -250,6 +291,7 @@ class _Batch:
             "bars": sum(survey.bars.values()),
             "provenance": list(survey.provenance),
             "mlflow_runs": len(fitted),
+            "alerts": self._alerts(),
             "models": {
                 model: {
                     "version": versions[model],

@@ -12,6 +12,7 @@ from qts.forecast.scores import Score
 from qts.mlops.bundle import Bundle
 from qts.mlops.registry import CHALLENGER, CHAMPION, Registry
 from qts.pipeline.batches import Plan
+from qts.pipeline.forecast_evidence import Row, accuracy, by_bucket, calibration_plot
 
 #: How many instruments' reasons for a simpler model a run shows; the version's file has them all.
 _SHOWN = 20
@@ -65,17 +66,16 @@ class Versions:
         version, tags = found
         return Fitted(version, json.loads(tags["qts.promoted"]), json.loads(tags["qts.metrics"]))
 
-    def make(
-        self, bundle: Bundle, scores: Sequence[Mapping[str, Any]], compare: bool, plan: Plan, survey: Survey
-    ) -> Fitted:
+    def make(self, bundle: Bundle, rows: Sequence[Row], compare: bool, plan: Plan, survey: Survey) -> Fitted:
         """Logs a run and registers a version.
 
         Args:
-            scores: for each instrument fitted now the sums of `Score` by target: `new`, and `old` for the parameters
-                that would be replaced (None where there are none).
+            rows: for each instrument fitted now its name, bucket and `scores`: the sums of `Score` by target, `new`,
+                and `old` for the parameters that would be replaced (None where there are none).
             compare: whether the version has to be as good as the one it replaces.
         """
         model, provenance = bundle.model, ",".join(survey.provenance)
+        scores = [row["scores"] for row in rows]
         metrics = {
             name: value
             for target in (scores[0]["new"] if scores else ())
@@ -90,12 +90,16 @@ class Versions:
             params=_parameters(bundle, plan, survey),
             metrics={
                 **metrics,
+                **by_bucket(rows),
                 "trained_on_bars": sum(p["bars"] for p in bundle.parameters.values()),
                 **{f"method.{name}": count for name, count in bundle.methods().items()},
             },
             step=self.batch,
             at=int(datetime.fromisoformat(plan["now"]).timestamp() * 1000),
         )
+        table = accuracy(bundle, rows)
+        tracking.attach(run_id, "accuracy.csv", table.to_csv(index=False).encode())
+        tracking.attach(run_id, "calibration.svg", calibration_plot(table, model))
         # The run ends before there is a version: a replay that finds the version does not look at its run any more.
         tracking.finish(run_id)
         kept = {"qts.promoted": json.dumps(fitted.promoted), "qts.metrics": json.dumps(metrics)}
@@ -132,12 +136,15 @@ def _parameters(bundle: Bundle, plan: Plan, survey: Survey) -> dict[str, Any]:
 
 
 def _no_worse(scores: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether new parameters forecast variance no worse (QLIKE) than those they would replace, on the same bars.
+    """Whether new parameters forecast no worse than those they would replace, on the same bars.
+
+    Judged by QLIKE of the variance where the model forecasts it, else by the log score of the return.
 
     Neither was fitted to those bars, for the training window only grows.
     """
     both = [score for score in scores if score["old"] is not None]
-    new, old = _total(both, "new", "variance"), _total(both, "old", "variance")
+    target = "variance" if any("variance" in score["new"] for score in both) else "return"
+    new, old = _total(both, "new", target), _total(both, "old", target)
     return not new.n or not old.n or new.loss / new.n <= old.loss / old.n
 
 

@@ -12,7 +12,7 @@ from qts.forecast.point.base import Fit, Panel, PointModel, Predictive
 from qts.market.bar import Array, IntArray, State
 
 _DISCOUNT = 0.95  # of a squared error, per period
-_REPLAYED = 60  # training rows on which the first weights are earned
+_REPLAYED = 30  # training rows on which the first weights are earned
 
 
 class Ensemble:
@@ -36,21 +36,21 @@ class Ensemble:
 
     def fit(self, panel: Panel, horizon: int) -> Fit:
         """Members are fitted to all rows but the last ones, whose errors earn the first weights; then to all rows."""
-        held_out = min(_REPLAYED, len(panel.values) // 4)
-        rows = len(panel.values) - held_out
+        rows = max(len(panel.values) - _REPLAYED, 0)
         before = replace(panel, values=panel.values[:rows], times=panel.times[:rows])
         losses = np.zeros((len(panel.names), len(self.members)))
         for k, member in enumerate(self.members):
             state = member.fit(before, 1).state
-            for row, at in zip(panel.values[-held_out:], panel.times[-held_out:], strict=True) if held_out else ():
+            for row, at in zip(panel.values[rows:], panel.times[rows:], strict=True):
                 losses[:, k] = _discounted(losses[:, k], row - member.forecast(state, 1).mean[:, 0])
                 state = member.update(state, row, at)
         fits = [member.fit(panel, horizon) for member in self.members]
         joined: State = {"loss": losses}
         for member, fit in zip(self.members, fits, strict=True):
             joined |= {_key(member, key): value for key, value in fit.state.items()}
-        reasons = ("; ".join(filter(None, each)) for each in zip(*(fit.fallback for fit in fits), strict=True))
-        return Fit(joined, tuple(reasons))
+        # A member that fell back is a random walk among the others; only when all have is the ensemble none.
+        each = zip(*(fit.fallback for fit in fits), strict=True)
+        return Fit(joined, tuple("; ".join(reasons) if all(reasons) else "" for reasons in each))
 
     def update(self, state: State, values: Array, times: IntArray) -> State:
         """See `PointModel.update`."""

@@ -42,7 +42,8 @@ class Seasonal:
             length[n] = len(one)
             index[n] = np.resize(one, longest)
         # Phase 0 is the first value of the series; gaps count.
-        lived = len(panel.values) - np.argmax(np.isfinite(panel.values), axis=0)
+        known = np.isfinite(panel.values)
+        lived = np.where(known.any(axis=0), len(known) - (np.cumsum(known, axis=0) == 0).sum(axis=0), 0)
         season: State = {
             "season.index": index,
             "season.length": length,

@@ -1,0 +1,155 @@
+"""Forecasters of levels in the forecast job: of log prices, so that what they say is the mean of the next return."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from qts.forecast.base import UNFITTED, Forecast, Params
+from qts.forecast.conformal import AdaptiveConformal
+from qts.forecast.history import History
+from qts.forecast.point import registry
+from qts.forecast.point.base import COVERAGES, Panel, PointModel, Predictive, load, rows_of, save
+from qts.market.bar import Array, IntArray, State
+
+_FEWEST = 10  # bars
+_CONFORMAL = AdaptiveConformal(COVERAGES, gamma=0.02, window=250)
+#: Models of `qts.forecast.point` by the names they have in conf; `ewma` and `naive` are volatility models there.
+_NAMES = {
+    "drift": "drift",
+    "smoothing": "ewma",
+    "arima": "arima",
+    "prophet": "prophet",
+    "lstm": "lstm",
+    "ensemble": "ensemble",
+}
+
+
+class PriceForecaster:
+    """A model of levels, fitted to the log price of each instrument; target `return`, the next log return.
+
+    Between two fits its state steps through the bars, and adaptive conformal inference calibrates the intervals from
+    the errors it made since training; until there are enough of them they are the model's own quantiles.
+
+    Attributes:
+        joint: whether all instruments have to be fitted together, for their parameters are shared.
+    """
+
+    targets: tuple[str, ...] = ("return",)
+
+    def __init__(self, name: str, build: Callable[[], PointModel]) -> None:
+        self.name = name
+        self.joint = name == "lstm"
+        self._build = build
+
+    def fit(self, history: History) -> list[Params]:
+        """See `Forecaster.fit`. The state travels as a base64 text of npz bytes: plain arrays, and exact."""
+        long_enough = [n for n, bars in enumerate(history.length) if bars >= _FEWEST]
+        found = [self._unfitted(history, n) for n in range(len(history.instruments))]
+        if not long_enough:
+            return found
+        levels = [history.returns[: history.length[n], n].cumsum() for n in long_enough]
+        times = [history.times[: history.length[n], n] for n in long_enough]
+        names = [history.instruments[n] for n in long_enough]
+        fit = self._build().fit(Panel.of(names, levels, times, [1] * len(names), calendar=True), 1)
+        shared = {key: value for key, value in fit.state.items() if key.startswith("shared.")}
+        own = {key: value for key, value in fit.state.items() if key not in shared}
+        for i, n in enumerate(long_enough):
+            reason = fit.fallback[i]
+            found[n] |= {
+                "method": "naive" if reason else self.name,
+                "fallback": reason,
+                "level": float(levels[i][-1]),
+                "state": _text(rows_of(own, [i])),
+                **({"shared": _text(shared)} if shared else {}),
+            }
+        return found
+
+    def forecast(self, params: Sequence[Params], history: History) -> dict[str, Forecast]:
+        """See `Forecaster.forecast`; nothing for the bars of the training window but its last."""
+        found = Forecast.empty(history.returns.shape)
+        columns = [n for n, p in enumerate(params) if p["method"] != UNFITTED]
+        if columns:
+            found.put(columns, self._forecast([params[n] for n in columns], history.columns(columns)))
+        return {"return": found}
+
+    def _forecast(self, params: Sequence[Params], history: History) -> Forecast:
+        found, model = Forecast.empty(history.returns.shape), self._build()
+        state = _joined(params)
+        until = np.array([p["trained_until"] for p in params], np.int64)
+        trained = (history.inside & (history.times <= until)).sum(axis=0)
+        level = _levels(params, history, trained)
+        conformal = _CONFORMAL.start(len(params))
+        every, ahead = np.arange(len(params)), model.forecast(state, 1)
+        # A history that ends inside the training window has no bar to which the state belongs.
+        reached = (history.times >= until).any(axis=0) | (trained < history.length)
+        for i in range(int((history.length - trained).max(initial=0)) + 1):
+            row = trained - 1 + i
+            if i:
+                inside = row < history.length
+                value, at = _row(level, history.times, row, inside)
+                conformal = _CONFORMAL.update(conformal, (value - ahead.mean[:, 0]) / ahead.sd[:, 0])
+                # A column that has ended is never read again; its state may step on.
+                state = model.update(state, value, at)
+                ahead = model.forecast(state, 1)
+            here = np.flatnonzero(reached & (row >= 0) & (row < history.length))
+            figures = _figures(ahead, level[np.clip(row, 0, None), every], _CONFORMAL.interval(conformal))
+            for name, values in figures.items():
+                getattr(found, name)[row[here], here] = values[here]
+        return found
+
+    def _unfitted(self, history: History, n: int) -> Params:
+        bars = int(history.length[n])
+        return {
+            "method": UNFITTED,
+            "fallback": f"{self.name}: {bars} bars, {_FEWEST} needed",
+            "trained_until": int(history.times[bars - 1, n]) if bars else 0,
+            "bars": bars,
+        }
+
+
+def price_forecasters() -> dict[str, Callable[[], PriceForecaster]]:
+    """What makes each of them, by name."""
+
+    def maker(name: str, model: str) -> Callable[[], PriceForecaster]:
+        return lambda: PriceForecaster(name, lambda: registry.build([model])[model])
+
+    return {name: maker(name, model) for name, model in _NAMES.items()}
+
+
+def _levels(params: Sequence[Params], history: History, trained: IntArray) -> Array:
+    """Log prices counted as in training: equal at the last bar that the model was fitted to."""
+    level = np.cumsum(history.returns, axis=0)
+    anchor = np.array([level[t - 1, n] if t else 0.0 for n, t in enumerate(trained)])
+    return np.asarray(level - anchor + np.array([p["level"] for p in params]))
+
+
+def _row(level: Array, times: IntArray, row: IntArray, inside: Any) -> tuple[Array, IntArray]:
+    place = np.where(inside, row, 0), np.arange(len(row))
+    return np.where(inside, level[place], np.nan), np.where(inside, times[place], 0)
+
+
+def _figures(ahead: Predictive, level: Array, bounds: tuple[Array, Array]) -> dict[str, Array]:
+    """The next return's distribution: that of the next level, less the level now."""
+    mean, sd = ahead.mean[:, 0] - level, ahead.sd[:, 0]
+    found = {"mean": mean, "sd": sd}
+    for side, at, tail in (("lower", bounds[0], -1), ("upper", bounds[1], 1)):
+        for i, coverage in enumerate(COVERAGES):
+            own = ahead.quantile((1 + tail * coverage) / 2)[:, 0] - level
+            found[f"{side}_{100 * coverage:.0f}"] = np.where(np.isnan(at[:, i]), own, mean + sd * at[:, i])
+    return found
+
+
+def _joined(params: Sequence[Params]) -> State:
+    """One state of all instruments."""
+    parts = [load(base64.b64decode(p["state"])) for p in params]
+    state: State = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    shared = next((p["shared"] for p in params if "shared" in p), None)
+    return state | (load(base64.b64decode(shared)) if shared is not None else {})
+
+
+def _text(state: State) -> str:
+    return base64.b64encode(save(state)).decode("ascii")

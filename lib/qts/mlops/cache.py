@@ -1,0 +1,67 @@
+"""The last champions on this machine's disk, for the time when the registry cannot be reached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qts.mlops.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class ChampionCache:
+    """Copies of model versions that were loaded, and which of them the champions were.
+
+    Attributes:
+        folder: made when something is kept.
+    """
+
+    folder: Path
+
+    def keep(self, name: str, version: str, bundle: Bundle) -> None:
+        """Keeps a version; older ones of the same model go."""
+        text = bundle.to_json()
+        place = self._place(name)
+        place.mkdir(parents=True, exist_ok=True)
+        kept = place / f"{version}-{_digest(text)}.json"
+        if not kept.exists():
+            _write(kept, text)
+            for other in place.glob("*.json"):
+                if other != kept and not other.name.startswith(f"{version}-"):
+                    other.unlink()
+
+    def load(self, name: str, version: str, kind: type[Bundle] = Bundle) -> Bundle | None:
+        """A version, or None where it is not kept or its file was damaged."""
+        for file in self._place(name).glob(f"{version}-*.json"):
+            if file.stem == f"{version}-{_digest(file.read_text(encoding='utf-8'))}":
+                return kind.read(file)
+        return None
+
+    def name_champions(self, versions: Mapping[str, str]) -> None:
+        """Remembers the champions' versions by registered name."""
+        if versions != self.champions():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(self.folder / "champions.json", json.dumps(dict(versions), sort_keys=True))
+
+    def champions(self) -> dict[str, str]:
+        """What was remembered last."""
+        file = self.folder / "champions.json"
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+    def _place(self, name: str) -> Path:
+        return self.folder / name
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _write(file: Path, text: str) -> None:
+    """As a whole or not at all."""
+    draft = file.with_suffix(".draft")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, file)

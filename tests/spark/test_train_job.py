@@ -1,0 +1,99 @@
+"""Training on its own, what a run keeps, and forecasting while the registry is down."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from qts.errors import ModelUnavailable
+from qts.mlops.registry import Registry
+from qts.mlops.tracking import Tracking
+from qts.pipeline import forecast, train
+from qts.settings import Forecast, Mlflow, Settings
+from qts.store.ledger import Ledger
+
+_MODELS = ("ewma", "arima")
+
+
+def _bars(first: int, last: int) -> pa.Table:
+    close = 100 * np.exp(np.cumsum(np.random.default_rng(5).normal(0, 0.01, (3, 400)), axis=1))
+    close[2] = 7.0  # never moves
+    rows = [
+        {
+            "instrument": name,
+            "interval": "1d",
+            "bar_time": pd.Timestamp("2015-01-01", tz="UTC") + pd.Timedelta(days=day),
+            "close": close[number, day],
+            "provenance": "real",
+        }
+        for number, name in enumerate(("IRON", "TIN", "STILL"))
+        for day in range(first, last)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+@pytest.fixture(scope="module")
+def settings(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    made = Settings(workdir=tmp_path_factory.mktemp("train"), forecast=Forecast(models=_MODELS, buckets=2))
+    Ledger(made.tables).append("bars_history", _bars(0, 160))
+    return made
+
+
+def test_training_registers_and_forecasting_serves(settings: Settings) -> None:
+    trained = train.run(settings)
+    assert trained["mlflow_runs"] == 2
+    assert trained["forecasts"] == 0
+    served = forecast.run(settings)
+    assert served["mlflow_runs"] == 0  # the champions of the train job
+    assert {found["version"] for found in served["models"].values()} == {"1"}
+    rows = Ledger(settings.tables).read("forecasts").to_pandas()
+    assert set(rows["model"]) == set(_MODELS)
+    assert set(rows.loc[rows["model"] == "arima", "target"]) == {"return"}
+    assert np.isfinite(rows.select_dtypes("float")).all(axis=None)
+    assert (rows["lower_95"] <= rows["lower_80"]).all()
+
+    tracking = Tracking(settings.tracking_uri, "qts")
+    registry = Registry(tracking)
+    assert train.run(settings)["mlflow_runs"] == 2  # on demand, however few bars came since
+    aliases = registry.aliases("arima")
+    assert "2" in aliases.values()
+    assert forecast.run(settings)["forecasts"] == 0  # no new bars
+
+    (run,) = tracking.client.search_runs([tracking.experiment_id], "params.model = 'arima'")[1:]
+    assert run.data.params["version_of_bars_history"] == "1"
+    assert "return.coverage_80" in run.data.metrics
+    assert any(name.startswith("bucket.") and name.endswith(".return.rmse") for name in run.data.metrics)
+    names = {file.path for file in tracking.client.list_artifacts(run.info.run_id)}
+    assert {"accuracy.csv", "calibration.svg", "model"} <= names
+    folder = tracking.client.download_artifacts(run.info.run_id, "accuracy.csv")
+    table = pd.read_csv(io.StringIO(Path(folder).read_text())).set_index("instrument")
+    assert table.loc["IRON", "method"] == "arima"
+    assert table.loc["STILL", "fallback"] == "arima: the series never moves"
+
+
+def test_while_the_registry_is_down_the_last_champions_serve(settings: Settings) -> None:
+    ledger = Ledger(settings.tables)
+    ledger.append("bars_history", _bars(160, 165))
+    (settings.workdir / "file").write_text("no folder")
+    uri = f"sqlite:///{settings.workdir}/file/mlflow.db"
+    down = settings.model_copy(update={"mlflow": Mlflow(tracking_uri=uri)})
+    before = len(ledger.read("forecasts"))
+    summary = forecast.run(down)
+    assert [alert["code"] for alert in summary["alerts"]] == ["registry_down"]
+    assert summary["forecasts"] == len(ledger.read("forecasts")) - before
+    assert summary["forecasts"] >= 2 * 5 * len(_MODELS)
+    with pytest.raises(ModelUnavailable, match=r"Check mlflow\.tracking_uri"):
+        train.run(down)
+
+    ledger.append("bars_history", _bars(165, 170))
+    up = forecast.run(settings)
+    assert up["alerts"] == []
+    assert up["forecasts"] > 0
+    rows = ledger.read("forecasts").to_pandas()
+    assert not rows.duplicated(["instrument", "target", "made_at", "model"]).any()

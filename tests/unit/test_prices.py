@@ -1,0 +1,65 @@
+"""Forecasters of levels in the forecast job, the two that take seconds a fit among them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from qts.forecast.base import UNFITTED
+from qts.forecast.history import History
+from qts.forecast.registry import build
+
+_DAY = 86_400_000_000_000
+
+
+def _history(bars: int, drift: float = 0.0, instruments: int = 3) -> History:
+    rng = np.random.default_rng(4)
+    close = 100 * np.exp(np.cumsum(drift + 0.01 * rng.normal(size=(400, instruments)), axis=0))[:bars]
+    at, code = np.meshgrid(np.arange(bars) * _DAY, np.arange(instruments), indexing="ij")
+    names = [f"S{n}" for n in range(instruments)]
+    return History.pack(names, code.ravel(), at.ravel(), close.ravel(), np.full(close.size, np.nan), _DAY)
+
+
+def test_drift_forecasts_the_mean_return_of_the_training_window() -> None:
+    drift = build(["drift"])["drift"]
+    history = _history(300, drift=0.002)
+    params = drift.fit(history.first(np.full(3, 200)))
+    found = drift.forecast(params, history)["return"]
+    expected = history.returns[1:200].mean(axis=0)  # the first level is the first bar's
+    np.testing.assert_allclose(found.mean[199:299], np.tile(expected, (100, 1)), rtol=1e-6)
+    assert np.isnan(found.mean[:199]).all()
+    late = found.sd[250]
+    np.testing.assert_allclose(late, history.returns.std(axis=0), rtol=0.2)
+
+
+def test_intervals_are_calibrated_by_the_errors_since_training() -> None:
+    arima = build(["arima"])["arima"]
+    history = _history(400)
+    found = arima.forecast(arima.fit(history.first(np.full(3, 100))), history)["return"]
+    outcome = history.outcome("return")
+    inside = (found.lower_80 <= outcome) & (outcome <= found.upper_80)
+    judged = np.isfinite(outcome) & np.isfinite(found.mean)
+    assert inside[judged].mean() == pytest.approx(0.8, abs=0.04)
+    assert (found.lower_95[judged] <= found.lower_80[judged]).all()
+
+
+@pytest.mark.parametrize("name", ["prophet", "lstm"])
+def test_a_forecast_depends_on_its_past_alone(name: str) -> None:
+    model = build([name])[name]
+    params = model.fit(_history(130).first(np.full(3, 100)))
+    assert {p["method"] for p in params} <= {name, "naive"}
+    whole, part = (model.forecast(params, _history(bars))["return"] for bars in (130, 110))
+    for field in fields(whole):
+        np.testing.assert_array_equal(getattr(whole, field.name)[:109], getattr(part, field.name)[:109])
+    assert np.isfinite(part.mean[99:]).all()
+
+
+def test_a_history_that_ends_inside_the_training_window_gets_nothing() -> None:
+    smoothing = build(["smoothing"])["smoothing"]
+    params = smoothing.fit(_history(200))
+    assert np.isnan(smoothing.forecast(params, _history(150))["return"].mean).all()
+    few = smoothing.fit(_history(5))
+    assert [p["method"] for p in few] == [UNFITTED] * 3
+    assert few[0]["fallback"] == "smoothing: 4 bars, 10 needed"
