@@ -125,14 +125,17 @@ def test_a_file_that_was_tampered_with_is_refused_and_a_registry_that_is_down_is
         Registry(Tracking(unreachable, "qts"), cache=cache).load("naive", "1")
 
 
-def test_the_cache_keeps_the_newest_version_only(tmp_path: Path) -> None:
+def test_the_cache_keeps_the_champion_and_the_newest_version(tmp_path: Path) -> None:
     cache = ChampionCache(tmp_path / "made" / "here")
     assert cache.champions() == {}
     assert cache.load("m", "1") is None
-    for version in ("1", "2"):
-        cache.keep("m", version, Bundle("naive", _DAY, {"A": _PARAMS}))
+    bundle = Bundle("naive", _DAY, {"A": _PARAMS})
+    for version in ("1", "2", "3"):
+        cache.keep("m", version, bundle)
+        if version == "2":
+            cache.name_champions({"m": "2"})
     assert cache.load("m", "1") is None
-    assert cache.load("m", "2") == Bundle("naive", _DAY, {"A": _PARAMS})
+    assert cache.load("m", "2") == cache.load("m", "3") == bundle  # the champion, and the newest
 
 
 def test_what_instruments_share_is_written_once(tmp_path: Path) -> None:

@@ -23,15 +23,16 @@ class ChampionCache:
     folder: Path
 
     def keep(self, name: str, version: str, bundle: Bundle) -> None:
-        """Keeps a version; older ones of the same model go."""
+        """Keeps a version; others of the same model go, but for the champion."""
         text = bundle.to_json()
         place = self._place(name)
         place.mkdir(parents=True, exist_ok=True)
         kept = place / f"{version}-{_digest(text)}.json"
         if not kept.exists():
             _write(kept, text)
+            wanted = {version, self.champions().get(name)}
             for other in place.glob("*.json"):
-                if other != kept and not other.name.startswith(f"{version}-"):
+                if other.name.split("-")[0] not in wanted:
                     other.unlink()
 
     def load(self, name: str, version: str, kind: type[Bundle] = Bundle) -> Bundle | None:

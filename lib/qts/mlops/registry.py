@@ -79,8 +79,11 @@ class Registry:
             return None
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
+        name = self.registered_name(model)
         with reachable(self.tracking.uri):
-            self.tracking.client.set_registered_model_alias(self.registered_name(model), alias, version)
+            self.tracking.client.set_registered_model_alias(name, alias, version)
+        if self.cache is not None and alias == CHAMPION:
+            self.cache.name_champions({**self.cache.champions(), name: version})
 
     def drop_alias(self, model: str, alias: str) -> None:
         with reachable(self.tracking.uri):
@@ -110,7 +113,8 @@ class Registry:
                 raise
             return last, str(down)
         if self.cache is not None:
-            self.cache.name_champions({self.registered_name(model): v for model, v in found.items() if v is not None})
+            now = {self.registered_name(model): version for model, version in found.items() if version is not None}
+            self.cache.name_champions({**self.cache.champions(), **now})
         return found, ""
 
     def load(self, model: str, version: str) -> Bundle:
@@ -128,7 +132,8 @@ class Registry:
         except ModelRefused:
             raise
         except ModelUnavailable:
-            kept = self.cache.load(self.registered_name(model), version, self._bundle) if self.cache is not None else None
+            name = self.registered_name(model)
+            kept = self.cache.load(name, version, self._bundle) if self.cache is not None else None
             if kept is None:
                 raise
             bundle = kept
