@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -285,6 +285,9 @@ class Backtest(Section):
     bars: Path | None = None
     strategies: str = "all"
     policy: str | None = None
+    instruments: tuple[str, ...] = ()
+    start: date | None = None
+    end: date | None = None
     walk_forward: bool = False
     anchored: bool = False
     scenarios: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ def run(folder: Path, capsys: pytest.CaptureFixture[str], *more: str, table: pd.
 
 def test_a_study_from_file_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = ("--strategies", "Flat,BuyAndHold,ewma_cross", "--policy", "linucb", "--scenarios", "gap")
+    chosen += ("--compare", "BuyAndHold,ewma_cross")
     found = run(tmp_path, capsys, *chosen)
     rows = {row["strategy"]: row for row in found["experiments"]}
     assert list(rows) == ["Flat", "BuyAndHold", "ewma_cross", "linucb"]
@@ -48,17 +49,22 @@ def test_a_study_from_file_to_report(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert {"t", "p", "deflated_sharpe"} <= row.keys()
     assert found["scenarios"]["gap"]["benchmark"]["max_drawdown"] < -0.09
 
+    assert "ewma_cross" in found["comparison"]["verdict"]
+
     kept = Ledger(tmp_path / "work" / "tables").read("experiments").to_pandas()
     assert len(kept) == 8
     assert set(kept["scenario"]) == {"history", "gap"}
     page = Path(found["report"]).read_text()
     assert "<svg" in page
+    assert ">2020-01-02<" in page  # the first bar's end, at the axis
     assert not re.search(r"(src|href)=|@import|url\(", page)
 
+    # The same again is no new trial, and no new row; another strategy is one.
     again = run(tmp_path, capsys, *chosen)
     assert again["trials"] == 4
-    assert again["experiments"] == found["experiments"]
-    more = run(tmp_path, capsys, "--strategies", "bollinger,BuyAndHold")
+    assert [row["metrics"] for row in again["experiments"]] == [row["metrics"] for row in found["experiments"]]
+    assert len(Ledger(tmp_path / "work" / "tables").read("experiments")) == 8
+    more = run(tmp_path, capsys, "--strategies", "Macd,BuyAndHold")
     assert more["trials"] == 5
     assert len(Ledger(tmp_path / "work" / "tables").read("experiments")) == 10
 
@@ -73,19 +79,34 @@ def test_walk_forward_measures_what_came_after(tmp_path: Path, capsys: pytest.Ca
     assert "Walk-forward over" in found["experiments"][0]["notes"][0]
 
 
+def test_instruments_days_and_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = tmp_path / "conf.yml"
+    grid.write_text("backtest: {grid: {SmaCross: {fast: [2, 5], slow: [10, 20]}}}")
+    days = ("--start", "2020-03-02", "--end", "2020-05-29", "--instruments", "A,B")
+    found = run(tmp_path, capsys, "--strategies", "SmaCross", "--config", str(grid), *days)
+    assert found["from_to"] == ["2020-03-02", "2020-05-29"]
+    assert found["instruments"] == ["A", "B"]
+    assert found["trials"] == len(found["experiments"]) == 5
+    assert found["experiments"][1]["strategy"].startswith("SmaCross(fast=2, slow=10")
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (("--strategies", "SmaCros"), "Did you mean 'SmaCross'?"),
         (("--policy", "linucbb"), "Did you mean 'linucb'?"),
         (("--scenarios", "2009"), "there are dot-com, 2008"),
+        (("--compare", "Flat,Flatt"), "Did you mean 'Flat'?"),
+        (("--start", "2030-01-01"), "there are 0 bar times"),
+        (("--start", "soon"), "backtest.start"),
+        (("--instruments", "D"), "There are no bars of 'D'; there are A, B, C"),
         (("--scenarios", "2008"), "where these bars have 0 bar times"),
     ],
 )
 def test_what_does_not_exist_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
 ) -> None:
-    code, error = run(tmp_path, capsys, *more)
+    code, error = run(tmp_path, capsys, "--strategies", "Flat", *more)
     assert code == 2
     assert message in error
     assert error.count("\n") == 1

@@ -326,6 +326,8 @@ def short_cost(times: IntArray, shorts: Array, equity: Array, rate: float) -> Ar
         equity: before each bar, shape (T, ...).
         rate: a year.
     """
+    if rate == 0 or not shorts.any():
+        return np.zeros_like(shorts)
     years = np.diff(times, prepend=times[:1]) / _YEAR
     held = np.concatenate([np.zeros_like(shorts[:1]), shorts[:-1]])
     return np.asarray(rate * years.reshape(-1, *[1] * (shorts.ndim - 1)) * held / equity)

@@ -138,7 +138,7 @@ def _plot(times: IntArray, curves: Mapping[str, Array], log: bool) -> str:
         at = times[0] + share * (times[-1] - times[0])
         anchor = "end" if share == 1 else "middle"
         where = _LEFT + share * (_WIDTH - _LEFT - 10)
-        day = np.datetime64(int(at), "D")
+        day = np.datetime64(int(at), "ns").astype("datetime64[D]")
         lines.append(f'<text x="{where:.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{day}</text>')
     return f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img">{"".join(lines)}</svg>'
 

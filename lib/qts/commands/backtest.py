@@ -23,6 +23,9 @@ def backtest(
         str | None, typer.Option("--strategies", help="all, or names joined by commas.", show_default="all")
     ] = None,
     policy: Annotated[str | None, typer.Option("--policy", help="Bandit that chooses among them, say linucb.")] = None,
+    instruments: Annotated[str | None, typer.Option("--instruments", help="Of the file, by commas; else all.")] = None,
+    start: Annotated[str | None, typer.Option("--start", help="First day that is traded, say 2005-01-01.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Last day.")] = None,
     walk_forward: Annotated[
         bool, typer.Option("--walk-forward", help="Choose parameters on the past, measure on what came after.")
     ] = False,
@@ -49,10 +52,13 @@ def backtest(
             "bars": bars.absolute(),
             "strategies": strategies,
             "policy": policy,
+            "instruments": _names(instruments),
+            "start": start,
+            "end": end,
             "walk_forward": walk_forward or None,
             "anchored": anchored or None,
             "scenarios": _scenarios(scenarios),
-            "compare": None if compare is None else [part.strip() for part in compare.split(",") if part.strip()],
+            "compare": _names(compare),
             "cash": cash,
             "limits": limits or None,
             "spark": spark or None,
@@ -87,7 +93,11 @@ def _scenarios(text: str | None) -> list[str] | None:
         from qts.backtest.scenario import SHOCKS, WINDOWS
 
         return [*WINDOWS, *SHOCKS]
-    return [part.strip() for part in text.split(",") if part.strip()]
+    return _names(text)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
 def show(console: Console, summary: Summary) -> None:

@@ -12,13 +12,13 @@ import pandas as pd
 
 from qts.backtest import scenario
 from qts.backtest.compare import compare
-from qts.backtest.experiment import Experiment, Outcome, Terms
+from qts.backtest.experiment import Experiment, Outcome, Terms, part
 from qts.backtest.experiment import run as run_one
 from qts.backtest.market import Market
 from qts.backtest.report import html
 from qts.backtest.runner import Runner, processes
 from qts.backtest.study import Study, study, verdict
-from qts.backtest.walkforward import Fold, Plan, default_plan, folds, walk_forward
+from qts.backtest.walkforward import Fold, Plan, candidates, default_plan, folds, walk_forward
 from qts.bandit.base import Policy
 from qts.bandit.registry import BUILTIN as POLICIES
 from qts.bandit.registry import build_policy
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 Summary = dict[str, Any]
 
+_DAY = 86_400_000_000_000
+
 
 def execute(settings: Settings, market: Market) -> Summary:
     """Runs all experiments, judges them, and keeps them in the `experiments` table, in MLflow and as a report.
@@ -46,7 +48,9 @@ def execute(settings: Settings, market: Market) -> Summary:
         DataError: no experiment can be run on these bars at all.
     """
     terms = terms_of(settings)
-    base = experiments_of(settings)
+    market, first = _window(settings, market)
+    base = [replace(each, first=first) for each in experiments_of(settings)]
+    _refuse_comparison(settings.backtest.compare, base)
     plan, cut = _plan(settings, market)
     searched = base if plan is None else [_searched(each, market, terms, plan, settings) for each in base]
     pieces = {"history": (market, searched)} | {
@@ -96,12 +100,21 @@ def terms_of(settings: Settings) -> Terms:
 
 
 def experiments_of(settings: Settings) -> list[Experiment]:
-    """One experiment for each strategy, and one for the policy that chooses among them, if there is one."""
+    """One experiment for each strategy, and one for the policy that chooses among them, if there is one.
+
+    A strategy that the grid names is one experiment for each combination of parameters, unless walk-forward is to
+    choose among them.
+    """
     chosen = strategies_of(settings)
-    found = [Experiment(name, {name: strategy}) for name, strategy in chosen.items()]
-    name = settings.backtest.policy
-    if name is not None:
-        found.append(Experiment(name, chosen, policy_of(settings, name)))
+    found = []
+    for name, strategy in chosen.items():
+        grid = None if settings.backtest.walk_forward else _grid(settings, name, strategy)
+        for variant in candidates(strategy, grid) if grid else [strategy]:
+            label = name if variant is strategy else repr(variant)
+            found.append(Experiment(label, {name: variant}))
+    policy = settings.backtest.policy
+    if policy is not None:
+        found.append(Experiment(policy, chosen, policy_of(settings, policy)))
     return found
 
 
@@ -116,7 +129,7 @@ def strategies_of(settings: Settings) -> dict[str, Strategy]:
         return registry.all()
     configured = configuration(settings)["strategies"]
     found: dict[str, Strategy] = {}
-    for name in (part.strip() for part in text.split(",") if part.strip()):
+    for name in filter(None, map(str.strip, text.split(","))):
         if name in configured:
             found |= registry.build({name: configured[name]})
         elif name in registry.BUILTIN or ":" in name:
@@ -145,6 +158,37 @@ def policy_of(settings: Settings, name: str) -> Policy:
     return build_policy(name, configured.get(name, {"class": name}))
 
 
+def _grid(settings: Settings, name: str, strategy: Strategy) -> dict[str, list[Any]] | None:
+    """The grid of a strategy, by its name or by that of its class."""
+    grids = settings.backtest.grid
+    return grids.get(name, grids.get(type(strategy).__name__))
+
+
+def _window(settings: Settings, market: Market) -> tuple[Market, int | None]:
+    """The history of the instruments and days that were asked for, and the first bar that is traded.
+
+    Raises:
+        ConfigError: a start for a walk-forward, whose own windows say where trading starts.
+        DataError: there are no such instruments, or fewer than 3 bars of these days.
+    """
+    given = settings.backtest
+    if given.instruments:
+        market = market.only(given.instruments)
+    times, first = market.panel.times, None
+    if given.end is not None:
+        stop = int(np.searchsorted(times, pd.Timestamp(given.end, tz="UTC").value + _DAY, side="right"))
+        market = replace(market, panel=part(market.panel, 0, stop))
+    if given.start is not None:
+        if given.walk_forward:
+            raise ConfigError("backtest.start and walk_forward exclude each other: training windows come first.")
+        first = int(np.searchsorted(times, pd.Timestamp(given.start, tz="UTC").value, side="right"))
+    bars = max(len(market.panel) - (first or 0), 0)
+    if bars < 3:
+        days = f"from {given.start or 'the beginning'} to {given.end or 'the end'}"
+        raise DataError(f"There are {bars} bar times {days}; 3 are needed.")
+    return market, first
+
+
 def _plan(settings: Settings, market: Market) -> tuple[Plan | None, list[Fold]]:
     if not settings.backtest.walk_forward:
         return None, []
@@ -155,8 +199,7 @@ def _plan(settings: Settings, market: Market) -> tuple[Plan | None, list[Fold]]:
 
 def _searched(experiment: Experiment, market: Market, terms: Terms, plan: Plan, settings: Settings) -> Experiment:
     """The experiment with its parameters searched; one whose strategy fails in the search fails when it is run."""
-    kind = type(next(iter(experiment.strategies.values()))).__name__
-    grid = settings.backtest.grid.get(experiment.name, settings.backtest.grid.get(kind))
+    grid = _grid(settings, experiment.name, next(iter(experiment.strategies.values())))
     free = replace(terms, risk=RiskLimits(min_cash=None, sizing=terms.risk.sizing, execution=terms.risk.execution))
     try:
         return walk_forward(experiment, market, free, plan, grid)
@@ -222,8 +265,9 @@ def _running(market: Market, terms: Terms) -> Callable[[Iterator[pd.DataFrame]],
 
 
 def _summary(main: Study, scenarios: dict[str, Study], cut: list[Fold], market: Market) -> Summary:
-    ends = main.times[[0, -1]] - 1 if len(main.times) else main.times
-    times = [str(day) for day in ends.astype("datetime64[ns]").astype("datetime64[D]")]
+    ends = main.times[[0, -1]] if len(main.times) else main.times
+    # A bar belongs to the day before its end, which for a daily bar is midnight.
+    days = [str((end - 1).astype("datetime64[ns]").astype("datetime64[D]")) for end in ends]
     summary: Summary = {
         "trials": main.trials,
         "spa_p": main.contests["buy_and_hold"].spa_p,
@@ -235,7 +279,7 @@ def _summary(main: Study, scenarios: dict[str, Study], cut: list[Fold], market: 
         "benchmark": main.benchmark_metrics,
         "instruments": list(market.panel.instruments),
         "bars": len(main.times),
-        "from_to": times,
+        "from_to": days,
         "periods_per_year": main.periods_per_year,
         "notes": list(main.notes),
         "experiments": _rows(main),
@@ -270,19 +314,24 @@ def _rows(judged: Study) -> list[Summary]:
     return rows
 
 
-def _comparison(judged: Study, names: tuple[str, ...]) -> Summary:
-    """The comparison of two experiments, if one was asked for.
+def _refuse_comparison(names: Sequence[str], experiments: Sequence[Experiment]) -> None:
+    """Sees that two experiments are to be compared, or none.
 
     Raises:
         ConfigError: not two names, or no such experiment.
     """
+    known = [each.name for each in experiments]
+    wrong = [name for name in names if name not in known]
+    if names and (len(names) != 2 or wrong):
+        hint = did_you_mean(wrong[0], known) if wrong else ""
+        raise ConfigError(f"backtest.compare is {', '.join(names)}; expected two of {', '.join(known)}.{hint}")
+
+
+def _comparison(judged: Study, names: Sequence[str]) -> Summary:
+    """The comparison of two experiments, if one was asked for."""
     if not names:
         return {}
     known = {outcome.name: outcome for outcome in judged.outcomes}
-    wrong = [name for name in names if name not in known]
-    if len(names) != 2 or wrong:
-        hint = did_you_mean(wrong[0], known) if wrong else ""
-        raise ConfigError(f"backtest.compare is {', '.join(names)}; expected two of {', '.join(known)}.{hint}")
     first, second = (known[name] for name in names)
     return {"comparison": kept.plain(asdict(compare(first, second, judged.periods_per_year)))}
 
