@@ -97,7 +97,7 @@ def test_instruments_days_and_a_grid(tmp_path: Path, capsys: pytest.CaptureFixtu
         (("--policy", "linucbb"), "Did you mean 'linucb'?"),
         (("--scenarios", "2009"), "there are dot-com, 2008"),
         (("--compare", "Flat,Flatt"), "Did you mean 'Flat'?"),
-        (("--start", "2030-01-01"), "there are 0 bar times"),
+        (("--start", "2030-01-01"), "There are 0 bar times"),
         (("--start", "soon"), "backtest.start"),
         (("--instruments", "D"), "There are no bars of 'D'; there are A, B, C"),
         (("--scenarios", "2008"), "where these bars have 0 bar times"),

@@ -144,7 +144,7 @@ class Scheduled:
 
     def start(self, instruments: int) -> State:
         return {
-            f"{place}/{key}": values
+            f"{place}.{key}": values
             for place, each in enumerate(self.variants)
             for key, values in each.start(instruments).items()
         }
@@ -153,7 +153,7 @@ class Scheduled:
         """See `Strategy.step`."""
         after, signals = dict(state), []
         for place, each in enumerate(self.variants):
-            prefix = f"{place}/"
+            prefix = f"{place}."
             own = {key[len(prefix) :]: values for key, values in state.items() if key.startswith(prefix)}
             stepped, signal = each.step(own, bar)
             after.update({prefix + key: values for key, values in stepped.items()})
