@@ -73,7 +73,7 @@ def test_headlines_of_ended_batches_are_scored_once(tmp_path) -> None:
     expected = Lexicon().score([TEXTS[n % 100 % 4] for n in rows["source_offset"]])
     assert rows["score"].tolist() == expected.score.tolist()
     assert rows["label"].tolist() == expected.label
-    assert set(rows["scorer"]) == {"lexicon-1"}
+    assert set(rows["scorer"]) == {Lexicon().name}
     assert rows["instrument"].isna().sum() == 5
     assert set(rows["provenance"]) == {"real"}
 

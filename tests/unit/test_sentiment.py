@@ -52,7 +52,13 @@ def label(text: str | None) -> str:
         ("Cash flow was EUR 7 mn, compared to a negative EUR 68 mn.", "positive"),
         ("Profit before taxes decreased by 9 % to EUR 9 mn, compared to EUR 12 mn.", "negative"),
         ("Sales were euro 128 mn, about USD 163 mn, a 3.3-percent increase compared with euro 124 mn.", "positive"),
+        ("Operating profit was EUR 8.1 mn (EUR 6.4 mn).", "positive"),
+        ("Net sales were EUR 8.1 million ( 9.4 ).", "negative"),
+        ("Net sales were EUR 8.1 million (USD 9.4 million).", "neutral"),
+        ("Net sales were EUR 45.1 million (2007).", "neutral"),
         # what is no news
+        ("It had 1,230 employees, compared to 1,225 a year earlier.", "neutral"),
+        ("The value of the deal exceeds EUR 5 million.", "neutral"),
         ("The investor raised its stake to 5.2 % from 4.9 %.", "neutral"),
         ("The increase in share capital was registered.", "neutral"),
         ("The company raised EUR 20 mn in a share issue.", "neutral"),

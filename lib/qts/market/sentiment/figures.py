@@ -38,6 +38,10 @@ def change(tokens: Tokens, at: int) -> float:
         return 0.0
     if word.startswith("rais") and _raises_money(tokens, at):
         return 0.0
+    if word.startswith("exceed") and w.WORTH & set(tokens.words[max(at - 6, 0) : at]):
+        return 0.0  # the value of a deal exceeds a sum: that is its size
+    if word == "growth" and at + 1 < len(tokens) and tokens.words[at + 1] in {"company", "companies"}:
+        return 0.0
     figure = _object(tokens, at) or _subject(tokens, at)
     if figure:
         return direction * figure
@@ -122,7 +126,7 @@ def _compare(tokens: Tokens, at: int, start: int) -> float:
     new = _new(tokens, at, old)
     if new is None:
         return 0.0
-    if any(word in w.OWNED for word in tokens.words[max(min(new, at) - 6, 0) : max(new, old)]):
+    if any(word in w.OWNED | w.PEOPLE for word in tokens.words[max(min(new, at) - 6, 0) : max(new, old)]):
         return 0.0
     new_sign, figure = _sign(tokens, new, 0)
     old_sign = _own_sign(tokens, start, old) or new_sign

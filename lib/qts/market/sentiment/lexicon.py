@@ -19,7 +19,10 @@ _THRESHOLD = 0.5
 #: A longer text needs more cues: they are divided by the root of how often this many tokens go into it.
 _TOKENS = 60
 
-_GETS = r"(?:won|wins|win|winning|awarded|secured|secures|landed|received|receives|receiving|obtained|bagged|clinched)"
+_GETS = (
+    r"(?:won|wins|win|winning|awarded|secured|secures|landed|received|receives|receiving|obtained|bagged|clinched|"
+    r"granted)"
+)
 _DEAL = r"(?:orders?|contracts?|deals?|tender|bid|permits?|approval|patents?|award|mandate|licen[cs]e)"
 _SIGNS = r"(?:sign|signs|signed|signing|inked|concluded|enters? into|entered into|sealed)"
 _PACT = r"(?:contracts?|agreements?|deals?|partnership|cooperation|co-operation|letter of intent|memorandum|order)"
@@ -57,6 +60,8 @@ _PHRASES: tuple[tuple[re.Pattern[str], float], ...] = tuple(
         (rf"\b(?:clos(?:e|es|ed|ing|ure)|shut(?:s|ting)?|shut down)\b[^;.]{{0,30}}\b{_WORKS}\b", -0.8),
         (rf"\b{_WORKS}\b[^;.]{{0,40}}\b(?:be|been|is|was|were) (?:closed|shut)\b", -0.8),
         (r"\bprofit warning\b|\bgoing concern\b|\bbad debts?\b|\bclass action\b", -1.2),
+        (r"\b(?:perform|develop|progress|go|goes|went|sell|sold)\w* (?:very |quite )?well\b", 0.5),
+        (r"\bpick(?:ed|s|ing)? up\b", 0.7),
         (r"\bin the red\b|\bred ink\b", -0.8),
         (r"\b(?:recruit|hire)\w*\b[^;.]{0,30}\b(?:more|new|additional|people|employees|staff)\b", 0.5),
         (r"\bcost[- ]?(?:savings?|efficien\w+|effective\w*)\b|\bsav(?:e|es|ing|ings)\b[^;.]{0,30}\bcosts?\b", 0.7),
@@ -81,7 +86,7 @@ class Lexicon:
     ['positive']
     """
 
-    name: str = "lexicon-1"
+    name: str = "lexicon-2"
 
     def score(self, texts: Sequence[str | None]) -> Scores:
         """See `Scorer`."""

@@ -19,6 +19,11 @@ _CODES = {"€": "eur", "euro": "eur", "euros": "eur", "$": "usd", "us$": "usd",
 _BROKEN = re.compile(r"(?<=\d) ([.,])(?=\d)")
 #: The same amount once more in another currency: "EUR 5 mn ( USD 7 mn )".
 _CONVERTED = re.compile(rf"\(\s*(?:about |approximately |approx\. |some )?{_CURRENCY}\s?[\d.,]+\s?(?:{_UNIT})?\s*\)")
+#: An amount and another one in brackets: converted, or that of the year before.
+_PAIR = re.compile(
+    rf"(?P<c1>{_CURRENCY})\s?(?P<n1>{_NUMBER})\s?(?P<u1>{_UNIT})?\s*"
+    rf"\(\s*(?P<c2>{_CURRENCY})?\s?(?P<n2>{_NUMBER})\s?(?P<u2>{_UNIT})?\s*\)"
+)
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'", "\u2013": "-", "\u2014": "-", "\u2212": "-"})
 _GLUED = re.compile(rf"\b({_CURRENCY})(?=\d)")
 
@@ -57,7 +62,7 @@ class Tokens:
 def tokenise(text: str) -> Tokens:
     """The tokens of a text of any length and language."""
     clean = unicodedata.normalize("NFKC", text[:_READ]).translate(_APOSTROPHES).lower()
-    clean = _GLUED.sub(r"\1 ", _CONVERTED.sub(" ", _BROKEN.sub(r"\1", clean)))
+    clean = _GLUED.sub(r"\1 ", _CONVERTED.sub(" ", _PAIR.sub(_unbracketed, _BROKEN.sub(r"\1", clean))))
     words: list[str] = []
     amounts: list[Amount | None] = []
     for match in _TOKEN.finditer(clean):
@@ -65,6 +70,18 @@ def tokenise(text: str) -> Tokens:
         words.append("#" if number else match["word"] or match["mark"])
         amounts.append(_amount(match, number) if number else None)
     return Tokens(words, amounts)
+
+
+def _unbracketed(pair: re.Match[str]) -> str:
+    """What brackets mean: EUR 5 mn ( EUR 4 mn ) compares with the year before, EUR 5 mn ( USD 7 mn ) converts."""
+    first, second = (_CODES.get(code, code) for code in (pair["c1"], pair["c2"] or pair["c1"]))
+    if first != second:
+        return f"{pair['c1']} {pair['n1']} {pair['u1'] or ''} "
+    year = not pair["c2"] and not pair["u2"] and 1900 <= float(pair["n2"].replace(",", "")) <= 2100
+    if year or (pair["u2"] or "").startswith(("%", "p")):
+        return pair[0]
+    unit = pair["u1"] or ""
+    return f"{pair['c1']} {pair['n1']} {unit} compared to {pair['c1']} {pair['n2']} {pair['u2'] or unit} "
 
 
 def _amount(match: re.Match[str], number: str) -> Amount:

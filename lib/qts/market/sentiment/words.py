@@ -67,13 +67,16 @@ BAD = word_set(
 LOSS = word_set("loss losses deficit")
 #: What is for sale or owned: who holds more of it is neither good nor bad news.
 OWNED = word_set("stake stakes holding holdings ownership shareholding capital votes funds money financing")
+WORTH = word_set("value worth price cost")
+#: How many work somewhere now and before is no news; that they are laid off is.
+PEOPLE = word_set("employees personnel staff persons people headcount")
 #: Before "prices": what a company pays, not what it gets.
 INPUTS = word_set("raw material materials fuel energy oil electricity input commodity wood pulpwood steel grain feed")
 
 POSITIVE = _weights(
     w3="well top reliable flexible modern effective easy support supports supported enable enables enabling innovative",
     w4="solid efficient advantage advantages opportunity opportunities competitive environmentally-friendly "
-    "high-quality benefit benefits easier ahead interesting sustainable confidence",
+    "high-quality benefit benefits easier ahead interesting sustainable",
     w5="popular milestone milestones faster savings synergy synergies pleased happy glad satisfied delighted "
     "proud confident optimistic promising attractive enhance enhances enhanced enhancing successful "
     "successfully success good secured strengthens",
@@ -87,7 +90,7 @@ POSITIVE = _weights(
 NEGATIVE = _weights(
     w3="uncertain uncertainty cautious volatile volatility restructuring despite lack limited",
     w5="pressure pressures unable fire hit lost loses lose investigation probe concern concerns concerned worry "
-    "worried worries challenging tough difficult difficulty difficulties low unclear "
+    "worried worries challenging tough difficult difficulty difficulties "
     "penalty restructure late",
     w7="weak weaker weakest weakly weakness weaken weakened weakening weakens poor poorly worse worst bad problem "
     "problems crisis recession fear fears threat threats adverse adversely unfavourable unfavorable negative "
@@ -114,7 +117,7 @@ DAMPENERS = word_set(
     "slightly somewhat marginally moderately little partly modestly slight modest marginal fractionally"
 )
 UNCERTAIN = word_set(
-    "may might could possibly perhaps probably likely unlikely uncertain uncertainty unclear approximately if "
+    "may might could possibly perhaps probably likely unlikely uncertain uncertainty approximately if "
     "whether expects expected estimates estimated believes assume assumes plans considering potential possible "
     "risk risks depends depending seems appears should would"
 )
