@@ -61,7 +61,7 @@ def read_days(table: pd.DataFrame, columns: Columns) -> Days:
     for name in vars(columns).values():
         if name is not None and name not in table.columns:
             raise UnknownColumn(
-                f"There is no column {name!r}; the file has {', '.join(map(repr, table.columns))}."
+                f"There is no column {name!r}; the file has {', '.join(map(repr, table.columns[:20]))}."
                 f"{did_you_mean(name, map(str, table.columns))}"
             )
     notes: list[str] = []
@@ -76,13 +76,10 @@ def read_days(table: pd.DataFrame, columns: Columns) -> Days:
     _note_unusable(variance, columns.variance, notes)
     optional = {
         "returns": _returns(table, columns, usable, notes),
-        "quarticity": _optional(table, columns.quarticity, "--rq", usable, notes),
+        "quarticity": _quarticity(table, columns.quarticity, variance, usable, notes),
         **_semivariances(table, columns, variance, usable, notes),
     }
     packed = {name: None if values is None else values[usable][:, None] for name, values in optional.items()}
-    quarticity = packed["quarticity"]
-    if quarticity is not None:
-        packed["quarticity"] = _carried(quarticity, variance[usable][:, None] ** 2)
     return Days(tuple(dates[usable]), Measures(variance[usable][:, None], **packed), tuple(notes))
 
 
@@ -201,13 +198,20 @@ def _semivariances(
     return {"rs_minus": np.where(known, minus, variance / 2), "rs_plus": np.where(known, plus, variance / 2)}
 
 
-def _optional(table: pd.DataFrame, name: str | None, option: str, usable: np.ndarray, notes: list[str]) -> Array | None:
+def _quarticity(
+    table: pd.DataFrame, name: str | None, variance: Array, usable: np.ndarray, notes: list[str]
+) -> Array | None:
+    """Holes take the last known multiple of the squared variance, and the squared variance itself ahead of it."""
     if name is None:
-        notes.append(f"No quarticity: harq is left out ({option}).")
+        notes.append("No quarticity: harq is left out (--rq).")
         return None
     values = _numbers(table, name)
     values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-    return values if _covers(values, usable, name, "harq", notes) else None
+    if not _covers(values, usable, name, "harq", notes):
+        return None
+    square = np.where(usable, variance, np.nan) ** 2
+    multiple = pd.Series(values / square).ffill().fillna(1.0).to_numpy()
+    return np.where(np.isfinite(values), values, multiple * square)
 
 
 def _covers(known: Array, usable: np.ndarray, name: str, models: str, notes: list[str]) -> bool:
@@ -219,12 +223,6 @@ def _covers(known: Array, usable: np.ndarray, name: str, models: str, notes: lis
     if holes:
         notes.append(f"{name!r} is unusable on {holes} days, where a neutral value stands in.")
     return True
-
-
-def _carried(values: Array, unit: Array) -> Array:
-    """Holes filled with the last known share of `unit`; ahead of the first one, with the unit itself."""
-    share = pd.DataFrame(values / unit).ffill().fillna(1.0).to_numpy()
-    return np.where(np.isfinite(values), values, share * unit)
 
 
 def _named_like(table: pd.DataFrame, wanted: tuple[str, ...], taken: set[str]) -> str | None:
