@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qts.errors import DataError
 from qts.market.bar import FIELDS, Bar, BarPanel, State
 from qts.portfolio.accounting import Book
 from qts.risk.limits import Limits
@@ -147,7 +148,15 @@ def decide(
 
     Returns:
         The account afterwards, and all rows for the gold tables.
+
+    Raises:
+        DataError: the panel is not over the instruments of the universe.
     """
+    if panel.instruments != rules.universe.names:
+        raise DataError(
+            f"The panel has {len(panel.instruments)} instruments ({', '.join(panel.instruments[:3])}, ...) where the "
+            f"universe has {len(rules.universe)}; build it over exactly the universe's names, in their order."
+        )
     account = align(account, desk, rules.universe)
     state, clock = account.desk, int(account.desk["clock"].max(initial=0))
     panel, owed = across.with_others(desk.strategies.values(), panel, state["close"], state["market_since"])
@@ -168,6 +177,8 @@ def _propose(
     desk: Desk, names: tuple[str, ...], state: State, panel: BarPanel, buckets: int, run: Runner
 ) -> tuple[State, Proposals]:
     """Runs the buckets and puts their results together."""
+    if buckets == 1:
+        return run(desk, [(state, panel)])[0]
     parts = [rows for rows in _buckets(names, buckets) if rows.size]
     results = run(desk, [(_rows(state, rows), _cut(panel, rows)) for rows in parts])
     order = np.argsort(np.concatenate(parts), kind="stable") if parts else np.empty(0, dtype=np.intp)
