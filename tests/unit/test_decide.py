@@ -301,7 +301,7 @@ def test_a_bar_cannot_be_decided_twice():
 
 def test_a_panel_over_other_instruments_is_refused():
     panel = panel_of(12, 3, ("AA", "BB"))
-    with pytest.raises(DataError, match="2 instruments .* where the universe has 5"):
+    with pytest.raises(DataError, match=r"2 instruments .* where the universe has 5"):
         decide(DESK, fresh(), BarPanel(panel.instruments, panel.times + MINUTE, panel.values), RULES)
 
 
