@@ -6,7 +6,11 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 from pydantic import TypeAdapter
 
 from qts.errors import ConfigError, DataError, MissingInput, QualityGateFailed, StoreError
@@ -31,6 +35,7 @@ yesterday,AAA,10.2,5,5
 2024-03-01T09:00:00Z,AAA,10.2,5,8
 2024-03-01T10:00:06Z,AAA,10.2,5,9
 """
+NAMES = TRADES.split("\n", 1)[0].split(",")
 MAPPING = """\
 kind: trade
 columns: {event_time: time, instrument: symbol, price: px, size: qty, vendor_id: id}
@@ -83,6 +88,27 @@ def test_a_file_is_taken_in_once(spark, tmp_path, trades):
     assert (again["in"], again["reasons"]) == (0, {})
     assert len(positions(ledger, "ticks")) == 3
     json.dumps(told)
+
+
+def test_parquet_is_judged_as_csv_is(spark, tmp_path, trades):
+    """Its names are looked at once each, in what the survey found, and its rows are read again for the write."""
+    path, mapping = trades
+    table = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=dict.fromkeys(NAMES, pa.string())))
+    given = settings(tmp_path / "csv"), settings(tmp_path / "parquet")
+    parquet = tmp_path / "in as parquet" / "100% of it" / "trades.parquet"
+    parquet.parent.mkdir(parents=True)
+    pq.write_table(table, parquet)
+    expected, told = (
+        ingest.run(config, once=True, path=file, mapping=mapping)
+        for config, file in zip(given, (path, parquet), strict=True)
+    )
+    assert told["reasons"] == expected["reasons"]
+    assert "unsafe_instrument" in told["reasons"]
+    assert told["accepted"] == expected["accepted"]
+    assert positions(Ledger(given[1].tables), "ticks") == [("trades.parquet", row) for row in (0, 1, 9)]
+    pq.write_table(table.filter(pc.equal(table["symbol"], "AAA")), parquet.parent / "safe.parquet")
+    safe = ingest.run(given[1], once=True, path=parquet.parent / "safe.parquet", mapping=mapping)
+    assert (safe["in"], safe["accepted"], safe["duplicates"]) == (9, 0, 4)
 
 
 def test_indices_and_headlines_land_the_same_way(spark, tmp_path):

@@ -13,8 +13,11 @@ from qts.pipeline import validate
 from qts.pipeline.batches import BatchLog
 from qts.pipeline.expectations import Rule, Suite
 from qts.pipeline.landing import Lander
+from qts.pipeline.marks import _all_differ
 
 from .ingest_help import GATE, LIMITS, SECOND, T0, Book, candidates, lander, positions, reasons, row
+
+HOUR = 3600 * SECOND
 
 
 def messy(seed: int, count: int = 400):
@@ -186,6 +189,25 @@ def test_a_vendors_id_comes_once_though_its_file_comes_twice(spark, tmp_path, mo
     # Many venues count from one each day: the same id at another time is another trade.
     land(candidates(spark, [row(60 + o, vendor_id=str(o), lateness_domain="p") for o in range(50)]), 2)
     assert land.log.summaries()[2]["accepted"] == 50
+
+
+@pytest.mark.parametrize(
+    ("given", "proven"),
+    [
+        ([("A", "1", 0), ("A", "2", 0), ("A", "-1", 0), ("A", "64", 0), ("A", "65", 0)], True),
+        ([("A", "1", 0), ("B", "1", 0), ("A", "1", 3601)], True),
+        ([("A", "1", 0), ("A", "2", 1), ("A", "1", 2)], False),
+        ([("A", "7", 0), ("A", "007", 0)], False),
+        ([("A", "1", 0), ("A", "x1", 0)], False),
+        ([("A", str(2**63), 0)], False),
+    ],
+)
+def test_numbered_ids_are_proven_to_differ_without_comparing_them(spark, given, proven):
+    rows = [
+        row(offset, instrument=name, vendor_id=number, event_ns=T0 // HOUR * HOUR + second * SECOND)
+        for offset, (name, number, second) in enumerate(given)
+    ]
+    assert _all_differ(candidates(spark, rows)) is proven
 
 
 def test_a_stop_leaves_only_its_result_and_a_changed_suite_goes_on(spark, tmp_path):

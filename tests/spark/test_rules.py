@@ -9,7 +9,7 @@ from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
 from qts.market.quality import REASONS
-from qts.pipeline.rules import headline_rules, index_rules, tick_rules, with_reasons
+from qts.pipeline.rules import all_safe, headline_rules, index_rules, tick_rules, with_reasons
 
 from .ingest_help import LIMITS, SECOND, T0, candidates, row
 
@@ -115,3 +115,24 @@ def test_untimed_rows_are_those_without_time_or_instrument(spark):
     landing = tick_rules(LIMITS, NOW)
     got = candidates(spark, rows).select(landing.timed.alias("timed"), F.col("source_offset")).collect()
     assert [r["timed"] for r in got] == [not untimed & set(codes) for _, codes in CASES]
+
+
+def test_names_that_are_all_safe_need_no_rule_row_by_row(spark):
+    landing = tick_rules(LIMITS, NOW)
+    trusting = landing.trusting()
+    rows = [row(offset, **({"event_ns": T0} | given)) for offset, (given, _) in enumerate(CASES)]
+    both = candidates(spark, rows).select(
+        "instrument",
+        *[side.timed.alias(f"timed{number}") for number, side in enumerate((landing, trusting))],
+        *[side.sound.alias(f"sound{number}") for number, side in enumerate((landing, trusting))],
+    )
+    for found in both.collect():
+        timed = found["timed1"]
+        if timed and all_safe([found["instrument"]]):
+            assert (found["timed0"], found["sound0"]) == (timed, found["sound1"])
+        else:
+            assert not found["timed0"]
+    unsafe = [given["instrument"] for given, codes in CASES if codes == ["unsafe_instrument"]]
+    assert unsafe
+    assert not any(all_safe([name]) for name in unsafe)
+    assert all_safe(["BRK.B", "^GSPC", "C D", "", "A" * 64])

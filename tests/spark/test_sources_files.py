@@ -102,6 +102,24 @@ def test_nanoseconds_sides_and_ids_of_crypto(spark, tmp_path):
     assert json.loads(rows["payload"][0])["qty"] == truth["qty"][0]
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.bool_(), pa.int8(), pa.int64(), pa.uint64(), pa.float64()], ids=lambda kind: str(kind)
+)
+def test_a_flag_is_the_same_in_every_type(spark, tmp_path, kind):
+    """Compared as text is compared: `1` and `true` are different cells, whatever type the vendor gives them."""
+    cells = {"bool": [True, False, None], "double": [1.0, 0.0, None], "string": ["1", "TRUE", "0", None]}
+    given = pa.array(cells.get(str(kind), [1, 0, None]), kind)
+    table = pa.table({"ts": pa.array([0] * len(given), pa.timestamp("us", "UTC")), "f": given})
+    pq.write_table(table.append_column("px", pa.array([1.0] * len(given))), tmp_path / "f.parquet")
+    mapping = {"kind": "trade", "columns": {"event_time": "ts", "price": "px"}, "constants": {"instrument": "A"}}
+    flag = {"column": "f", "value": [1, True, "x"]}
+    side = {"column": "f", "values": {1: "buy", False: "sell", "true": "buy"}}
+    rows = drain(spark, tmp_path / "c", tmp_path / "f.parquet", mapping | {"flag": flag, "side": side})
+    texts = [None if cell is None else str(cell).lower() for cell in given.to_pylist()]
+    assert rows["flagged"].tolist() == [text in ("1", "true", "x") for text in texts]
+    assert rows["side"].tolist() == [{"1": "buy", "false": "sell", "true": "buy"}.get(text) for text in texts]
+
+
 CSV = (
     "\ufeff" + HEADER + "2024-03-08 09:30:00.123456789,A,1.5,10\r\n"  # line 1: New York, winter time
     "2024-03-11T09:30:00,A,1.5,\r\n"  # summer time, size unknown

@@ -71,6 +71,10 @@ _NUMBERS = frozenset(
 )
 
 
+#: The columns of a tick that a mapping may leave without a value.
+_GIVEN = ("price", "size", "bid", "bid_size", "ask", "ask_size", "side", *_TICK)
+
+
 def _texts(value: object) -> object:
     """YAML reads `true` and `1` as a boolean and a number; the data's cells are compared as lower-case text."""
     values = value if isinstance(value, (list, tuple)) else [value]
@@ -166,6 +170,17 @@ class Mapping(_Part):
     def wide_columns(self) -> tuple[str, str]:
         """(our name for the column's name, our name for a cell) of a wide file."""
         return WIDE[self.kind]
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """The columns of a tick that no record of this mapping has a value for.
+
+        >>> columns = {"event_time": "t", "instrument": "i", "bid": "b", "ask": "a"}
+        >>> sorted(Mapping.of({"kind": "quote", "columns": columns}).absent)
+        ['ask_size', 'bid_size', 'price', 'side', 'size', 'vendor_id', 'venue']
+        """
+        given = {*self.columns, *self.constants, *(self.wide_columns if self.wide else ())}
+        return frozenset(_GIVEN) - given - ({"side"} if self.side is not None else set())
 
     def check_columns(self, available: Iterable[str], file: str) -> None:
         """Refuses data that lacks a column of the mapping.

@@ -24,6 +24,9 @@ from qts.store.ledger import Ledger
 
 Plan = dict[str, Any]
 
+#: 64 random bits: enough for all checkpoints that will ever share tables, and it stands in every row.
+_ID_LENGTH = 16
+
 
 @contextmanager
 def lock(checkpoint: Path) -> Iterator[None]:
@@ -60,7 +63,7 @@ def checkpoint_id(checkpoint: Path) -> str:
     if not file.exists():
         checkpoint.mkdir(parents=True, exist_ok=True)
         draft = checkpoint / f".qts-id.{uuid.uuid4().hex}"
-        draft.write_text(uuid.uuid4().hex)
+        draft.write_text(uuid.uuid4().hex[:_ID_LENGTH])
         draft.rename(file)
     return file.read_text().strip()
 

@@ -110,7 +110,10 @@ class Lander:
         # Parquet is read again sooner than it is kept; text, messages and replays would be parsed again.
         files = candidates.inputFiles()
         keep = not files or not all(file.endswith(".parquet") for file in files)
-        verdict = self._reading(lambda: validate(candidates, landing, limits, memory, batch, held, keep=keep))
+        prefix = self.stream.domain_prefix
+        verdict = self._reading(
+            lambda: validate(candidates, landing, limits, memory, batch, held, keep=keep, domain_prefix=prefix)
+        )
         try:
             refused, counts = self._reading(lambda: self._count(verdict, plan, batch))
             self._gate(verdict, counts, plan, batch)
@@ -223,9 +226,13 @@ class Lander:
             self._append("quarantine", refused, batch)
 
     def _columns(self, plan: Mapping[str, Any]) -> list[Column]:
-        """The declared columns of the table but for the batch's own."""
+        """The declared columns of the table but for the batch's own, and those that are null throughout.
+
+        Delta reads a column that a file lacks as null; written out, each would cost a row about as much as a number.
+        """
         renamed = {"index_name": "instrument", "value": "price"} if self.into == "indices" else {}
-        names = [name for name in table(self.into).schema.names if name not in ("checkpoint_id", "batch_id")]
+        left_out = {"checkpoint_id", "batch_id"} | (self.stream.absent if self.into == "ticks" else set())
+        names = [name for name in table(self.into).schema.names if name not in left_out]
         return [_clock(plan) if name == "ingest_time" else F.col(renamed.get(name, name)).alias(name) for name in names]
 
     def _append(self, name: str, rows: DataFrame | pa.Table, batch: int) -> None:

@@ -6,8 +6,9 @@ need earlier rows (late, price_jump, duplicate) are in `qts.pipeline.validate`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Literal
@@ -19,7 +20,8 @@ from qts.market.quality import Limits
 
 #: Letters, digits and what vendors use inside symbols; no slash, quote, semicolon, percent sign or control character.
 #: (`$` would let a line feed pass at the end.)
-_SAFE_NAME = r"\A[A-Za-z0-9^_][A-Za-z0-9 ._:=^&+@#$-]{0,63}\z"
+_SAFE_NAME = r"[A-Za-z0-9^_][A-Za-z0-9 ._:=^&+@#$-]{0,63}"
+_LONGEST_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class RowRule:
         broken: boolean, never null.
         untimed: whether such a row has no usable time or instrument, so that it has no place in the order of its
             instrument's rows: it neither moves the clock nor can be late.
+        glance: of a rule on the instrument's name alone, a cheaper condition that implies it; see `Landing.trusting`.
     """
 
     code: str
     broken: Column
     untimed: bool = False
+    glance: Column | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,21 @@ class Landing:
         return frame.withColumn("payload", F.when(~F.col("sound"), F.col("payload")))
 
     def with_rule(self, rule: RowRule) -> Landing:
-        return Landing(self.table, self.instrument, self.kind, self.price, self.identity, (*self.rules, rule))
+        return replace(self, rules=(*self.rules, rule))
+
+    def trusting(self) -> Landing:
+        """With a glance in place of the rules on names, which `all_safe` makes good for the names that came.
+
+        Names are few and rows are many: matched row by row, names took a seventh of a survey's time.
+        """
+        glances = (rule if rule.glance is None else replace(rule, broken=rule.glance) for rule in self.rules)
+        return replace(self, rules=tuple(glances))
+
+
+def all_safe(names: Iterable[str]) -> bool:
+    """Whether no name is unsafe: what the rule says row by row, for the names of a whole batch."""
+    given = (name for name in names if name.strip(" "))  # a name that is missing is not unsafe
+    return all(re.fullmatch(_SAFE_NAME, name) and ".." not in name and "--" not in name for name in given)
 
 
 def with_reasons(candidates: DataFrame, rules: Sequence[RowRule], *further: Column) -> DataFrame:
@@ -156,8 +174,8 @@ def headline_rules(limits: Limits, now_ns: int, instruments: Literal["any"] | Se
     return Landing("headlines", group, F.lit("headline"), F.lit(None).cast("double"), (), rules)
 
 
-def _rule(code: str, broken: Column, *, untimed: bool = False) -> RowRule:
-    return RowRule(code, F.coalesce(broken, F.lit(False)), untimed)
+def _rule(code: str, broken: Column, *, untimed: bool = False, glance: Column | None = None) -> RowRule:
+    return RowRule(code, F.coalesce(broken, F.lit(False)), untimed, glance)
 
 
 def _time_rules(limits: Limits, now_ns: int) -> tuple[RowRule, ...]:
@@ -170,11 +188,13 @@ def _time_rules(limits: Limits, now_ns: int) -> tuple[RowRule, ...]:
 
 
 def _name_rules(name: Column, known: Literal["any"] | Sequence[str]) -> tuple[RowRule, ...]:
-    safe = name.rlike(_SAFE_NAME) & ~name.contains("..") & ~name.contains("--")
+    safe = name.rlike(rf"\A{_SAFE_NAME}\z") & ~name.contains("..") & ~name.contains("--")
+    # All safe characters are one byte long.
+    long = F.coalesce(F.octet_length(name) > _LONGEST_NAME, F.lit(False))
     missing = F.coalesce(F.trim(name) == "", F.lit(True))
     rules = [
         _rule("missing_instrument", missing, untimed=True),
-        _rule("unsafe_instrument", ~missing & ~safe, untimed=True),
+        _rule("unsafe_instrument", ~missing & ~safe, untimed=True, glance=~missing & long),
     ]
     if known != "any":
         rules.append(_rule("unknown_instrument", ~missing & ~name.isin(*known), untimed=True))

@@ -1,8 +1,9 @@
-"""One native aggregate over a batch, and what it proves: who is innocent, who has to be folded, what is remembered."""
+"""One look over a batch, and what it proves: who is innocent, who has to be folded, what is remembered."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,14 +16,17 @@ from pyspark.sql import functions as F
 from qts.market.bar import IntArray
 from qts.market.innocence import Carried, Slots, slot_width, suspects
 from qts.market.quality import NEVER, Limits
+from qts.market.sequence import Stretch, none_late, stretches
 from qts.pipeline.memory import Memory
 from qts.pipeline.rules import Landing
 
 #: Nanoseconds do not fit into the floats that pandas makes of integers with nulls.
 _INTEGERS = {pa.int64(): pd.Int64Dtype()}
 
-#: What Spark calls the grouping by slot: a bit for each of the keys that it leaves out (instrument and kind).
-_BY_SLOT = 0b110
+#: What is kept of a stretch of rows, see `qts.market.sequence`.
+_LOOKED = ["key", "came", "first", "last", "oldest", "newest", "lag"]
+_LOOK = ", ".join(f"{name} long" for name in _LOOKED)
+_LOOK_SCHEMA = pa.schema([pa.field(name, pa.int64()) for name in _LOOKED])
 
 
 def source_order() -> dict[str, Column]:
@@ -45,7 +49,8 @@ class Survey:
     Attributes:
         pieces: a row per domain, partition, instrument and kind; instrument and kind are null for rows without usable
             time or instrument.
-        order: a row per domain, partition and time slot, over all instruments.
+        order: the first and last place of every domain, partition and time slot, over all instruments; no rows where a
+            look at each row has shown that none is late.
         limits: what the proof is about.
         memory: the state before the batch.
     """
@@ -56,20 +61,40 @@ class Survey:
     memory: Memory
 
     @classmethod
-    def of(cls, judged: DataFrame, landing: Landing, limits: Limits, memory: Memory) -> Survey:
-        """Runs the aggregate over `Landing.judged` rows: one job, one shuffle of aggregates, no sort.
+    def of(
+        cls, judged: DataFrame, landing: Landing, limits: Limits, memory: Memory, *, domain_prefix: str | None = None
+    ) -> Survey:
+        """Looks at `Landing.judged` rows in one job: no sort, and only groups are shuffled.
 
-        Instruments and time slots are grouped apart: both together would be about as many groups as there are rows
-        wherever an instrument trades less than once a slot.
+        Two native aggregates count and bound what came. The order of rows is looked at in Python, at 32 bytes a row:
+        grouped by time slot, quiet instruments would make nearly as many groups as there are rows. Only where that look
+        leaves doubts are slots made, and then apart from instruments, for the same reason.
+
+        Args:
+            domain_prefix: set where each partition is a lateness domain of its own (see `SourceStream`); then no row is
+                asked for its domain.
         """
-        keys = ["domain", "arrived", "partition", "instrument", "kind", "slot"]
-        apart = [[*keys[:3], "slot"], keys[:5]]
-        rows = _rows(judged, landing, limits).groupingSets(apart, *keys)
-        found = rows.agg(F.grouping_id().alias("set"), *_counts(), *_figures())
-        groups = found.toArrow().to_pandas(types_mapper=_INTEGERS.get)
-        by_slot = groups["set"] == _BY_SLOT
-        order = groups[by_slot & groups["slot"].notna()].reset_index(drop=True)
-        return cls(groups[~by_slot].reset_index(drop=True), order, limits, memory)
+        apart = domain_prefix is not None
+        rows = _rows(judged, landing, limits, domains=not apart)
+        keys = ["domain", "arrived", "partition"]
+        groups = rows.groupBy(*keys, "instrument", "kind").agg(*_counts(), *_figures())
+        timed = rows.where("time is not null")
+        key, arrived = F.xxhash64("partition"), F.coalesce(F.unix_micros("arrived"), F.lit(0))
+        looks = timed.select(key.alias("key"), arrived.alias("came"), "place", "time").mapInArrow(_look, _LOOK)
+        found = _in_memory(groups.unionByName(looks, allowMissingColumns=True))
+        looked = found["key"].notna()
+        pieces, seen = found[~looked].reset_index(drop=True), found.loc[looked, _LOOKED]
+        partitions = pieces.loc[pieces["instrument"].notna(), "partition"].nunique()
+        # As many keys as partitions: then no two partitions have the same.
+        if seen["key"].nunique() == partitions and none_late(
+            [Stretch(*row) for row in seen.astype("int64").itertuples(index=False)], limits.allowance, apart=apart
+        ):
+            order = pd.DataFrame(columns=[*keys, "slot", "first", "last"])
+        else:
+            order = _in_memory(timed.groupBy(*keys, "slot").agg(*_places()))
+        if apart:
+            pieces, order = (each.assign(domain=domain_prefix + each["partition"]) for each in (pieces, order))
+        return cls(pieces, order, limits, memory)
 
     @property
     def rows(self) -> int:
@@ -78,6 +103,11 @@ class Survey:
     @property
     def sound(self) -> int:
         return int(self.pieces["sound"].sum())
+
+    @property
+    def names(self) -> list[str]:
+        """The instruments of rows with usable time and instrument."""
+        return [str(name) for name in self._timed["instrument"].unique()]
 
     @property
     def identified(self) -> int:
@@ -109,12 +139,17 @@ class Survey:
             return self._groups
         slots = _slots(self._timed, self._timed["group"], self._kind_codes(self._timed["kind"]), ranked=False)
         guilty = suspects(slots, self._carried, self.limits)
-        numbers, domains = pd.factorize(self.order["domain"])
-        order = _slots(_with_ranks(self.order), pd.Series(numbers), np.zeros(len(numbers), dtype=np.int64), ranked=True)
-        nothing = Carried(_never(len(domains)), np.full((len(domains), 1), np.nan), _never(len(domains), 1))
-        disorderly = domains[suspects(order, nothing, replace(self.limits, jump_limit=math.inf))]
-        guilty |= self._groups["domain"].isin(disorderly).to_numpy(bool)
+        if len(self.order):
+            guilty |= self._groups["domain"].isin(self._disorderly()).to_numpy(bool)
         return self._groups[guilty].reset_index(drop=True)
+
+    def _disorderly(self) -> pd.Index[str]:
+        """Domains in which some instrument may have late rows: only the order is asked, neither times nor prices."""
+        numbers, domains = pd.factorize(self.order["domain"])
+        order = _with_ranks(self.order).assign(oldest=0, newest=0, low=math.nan, high=math.nan)
+        slots = _slots(order, pd.Series(numbers), np.zeros(len(numbers), dtype=np.int64), ranked=True)
+        nothing = Carried(_never(len(domains)), np.full((len(domains), 1), np.nan), _never(len(domains), 1))
+        return domains[suspects(slots, nothing, replace(self.limits, jump_limit=math.inf))]
 
     def rows_of(self, groups: pd.DataFrame) -> int:
         """Rows of some domains and instruments."""
@@ -183,14 +218,28 @@ class Survey:
         return Carried(self._groups["clock"].to_numpy(np.int64), price, time)
 
 
-def _rows(judged: DataFrame, landing: Landing, limits: Limits) -> DataFrame:
+def _in_memory(frame: DataFrame) -> pd.DataFrame:
+    found: pd.DataFrame = frame.toArrow().to_pandas(types_mapper=_INTEGERS.get)
+    return found
+
+
+def _look(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """A task's stretches of rows (key, came, place, time)."""
+    pieces = ((each[0].to_numpy(), each[1].to_numpy(), each[2].to_numpy(), each[3].to_numpy()) for each in batches)
+    rows = list(stretches(pieces))
+    yield pa.RecordBatch.from_pylist([dict(zip(_LOOKED, row, strict=True)) for row in rows], _LOOK_SCHEMA)
+
+
+def _rows(judged: DataFrame, landing: Landing, limits: Limits, *, domains: bool = True) -> DataFrame:
     """What the aggregates are made of."""
     timed, sound = F.col("timed"), F.col("sound")
     # Times count from the earliest one, for `div` rounds towards zero.
     slot = F.expr(f"(event_ns - {limits.earliest}L) div {slot_width(limits.allowance)}L")
-    identified = F.col("vendor_id").isNotNull() if landing.identity else F.lit(False)
+    identified = F.col("vendor_number").isNotNull() | F.col("vendor_id").isNotNull()
+    if not landing.identity:
+        identified = F.lit(False)
     return judged.select(
-        F.col("lateness_domain").alias("domain"),
+        (F.col("lateness_domain") if domains else F.lit("")).alias("domain"),
         *[column.alias(name) for name, column in source_order().items()],
         F.when(timed, landing.instrument).alias("instrument"),
         F.when(timed, F.coalesce(landing.kind, F.lit("unknown"))).alias("kind"),
@@ -210,10 +259,13 @@ def _counts() -> list[Column]:
     ]
 
 
+def _places() -> list[Column]:
+    return [F.min("place").alias("first"), F.max("place").alias("last")]
+
+
 def _figures() -> list[Column]:
     return [
-        F.min("place").alias("first"),
-        F.max("place").alias("last"),
+        *_places(),
         F.min("time").alias("oldest"),
         F.max("time").alias("newest"),
         F.min("price").alias("low"),

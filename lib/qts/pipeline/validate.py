@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from qts.market.quality import Limits
 from qts.pipeline.marks import POSITION, Held, mark_by_spark, mark_here
 from qts.pipeline.memory import Memory
-from qts.pipeline.rules import Landing, RowRule, with_reasons
+from qts.pipeline.rules import Landing, RowRule, all_safe, with_reasons
 from qts.pipeline.survey import Survey
 
 #: Rows of a batch that is marked in this process; larger ones are left to Spark.
@@ -60,6 +60,7 @@ def validate(
     held: Held,
     *,
     keep: bool = True,
+    domain_prefix: str | None = None,
 ) -> Verdict:
     """Judges the candidates of a batch.
 
@@ -69,17 +70,19 @@ def validate(
 
     Args:
         keep: hold the parsed rows until `Verdict.release`. It pays unless the batch is large and cheap to read again.
+        domain_prefix: see `SourceStream`.
     """
-    judged = landing.judged(candidates)
+    judged = (landing if keep else landing.trusting()).judged(candidates)
     cached = [judged.persist()] if keep else []
-    survey = Survey.of(judged, landing, limits, memory)
+    survey = Survey.of(judged, landing, limits, memory, domain_prefix=domain_prefix)
     if not survey.rows:
         return Verdict(survey, None, None, 0, 0, memory, tuple(cached))
     again = memory.repeated(survey.places("first"))
     if again:
         landing = landing.with_rule(RowRule("duplicate", _read_before(again), untimed=True))
+    if again or not (keep or all_safe(survey.names)):
         judged = landing.judged(candidates)
-        survey = Survey.of(judged, landing, limits, memory)
+        survey = Survey.of(judged, landing, limits, memory, domain_prefix=domain_prefix)
     if survey.rows <= SMALL:
         marks = mark_here(judged, landing, survey, held)
     else:

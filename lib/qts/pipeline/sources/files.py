@@ -36,6 +36,8 @@ from qts.pipeline.sources.stream import SourceStream
 _LISTING = "path STRING, modificationTime TIMESTAMP, length LONG, content BINARY"
 _SPECIAL = re.compile(r"([\\\[\]{}*?,^])")
 _PATTERN = re.compile(r"[*?\[{]")
+#: Paths that Spark hands on as they are, a byte a character.
+_PLAIN = re.compile(r"[A-Za-z0-9/:._~=-]+")
 _ROW_BITS = (1 << 33) - 1  # monotonically_increasing_id is the row within the task in its lower 33 bits
 _WHOLE = str(1 << 40)  # bytes; larger than any file
 _LONGEST = (1 << 31) - 1  # characters
@@ -59,6 +61,10 @@ class Files:
     format: look.Format | None
     mapping: Mapping
     once: bool
+
+    @property
+    def domain_prefix(self) -> str | None:
+        return f"{self.name}:" if self.once else None
 
     def candidates(self, batch: DataFrame) -> DataFrame:
         """Candidates of the files that a batch lists; an unreadable file is one candidate with that parse error."""
@@ -98,6 +104,7 @@ class Files:
         # Set here as well, for a running session (Databricks) was not made by us.
         session.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
         frame = session.read.schema(schema).parquet(*paths)
+        partition = self._partition(paths)
         nanos = dict(found.nanos)
         fields = {
             given.name: Field(F.col(_quoted(given.name)), given.dataType, nanos.get(given.name)) for given in schema
@@ -105,9 +112,9 @@ class Files:
         return Raw(
             frame,
             fields,
-            self._partition(),
+            partition,
             F.col("_metadata.row_index"),
-            self._domain(),
+            self._domain(partition),
             as_json(fields),
             F.col("_metadata.file_modification_time"),
         )
@@ -116,7 +123,7 @@ class Files:
         numbered = session.read.text(list(paths)).select(
             "value",
             F.monotonically_increasing_id().bitwiseAND(F.lit(_ROW_BITS)).alias("_row"),
-            self._partition().alias("_file"),
+            self._partition(paths).alias("_file"),
             F.col("_metadata.file_modification_time").alias("_arrived"),
         )
         mark = (F.col("_row") == 0) & F.col("value").startswith("\ufeff")
@@ -137,15 +144,16 @@ class Files:
             arrived=F.col("_arrived"),
         )
 
-    def _partition(self) -> Column:
-        """The file's path below the root; decoded only where it is encoded, for this is done row by row."""
-        path = F.col("_metadata.file_path")
+    def _partition(self, paths: Sequence[str]) -> Column:
+        """The file's path below the root, worked out row by row: in bytes, and decoded only where it may be encoded."""
+        path, start = F.col("_metadata.file_path"), len(_uri(self.root)) + 2
+        if all(_PLAIN.fullmatch(given) for given in paths):
+            return F.substring(path.cast("binary"), start, _LONGEST).cast("string")
         decoded = F.when(path.contains("%"), F.url_decode(F.replace(path, F.lit("+"), F.lit("%2B")))).otherwise(path)
-        return F.substring(decoded, len(_uri(self.root)) + 2, _LONGEST)
+        return F.substring(decoded, start, _LONGEST)
 
-    def _domain(self, file: Column | None = None) -> Column:
-        own = self._partition() if file is None else file
-        return F.concat(F.lit(f"{self.name}:"), own) if self.once else F.lit(self.name)
+    def _domain(self, partition: Column) -> Column:
+        return F.lit(self.name) if self.domain_prefix is None else F.concat(F.lit(self.domain_prefix), partition)
 
     def _unreadable(self, session: SparkSession, file: Row, reason: str) -> DataFrame:
         inside = file.path[len(_uri(self.root)) + 1 :]
@@ -156,7 +164,7 @@ class Files:
             "payload": json.dumps({"file": inside, "error": reason}),
             "parse_errors": [UNREADABLE],
             "flagged": False,
-            "lateness_domain": f"{self.name}:{inside}" if self.once else self.name,
+            "lateness_domain": self.name if self.domain_prefix is None else f"{self.domain_prefix}{inside}",
             "arrival": (file.modificationTime, inside, -1),
         }
         return session.createDataFrame([tuple(row[out.name] for out in CANDIDATE)], CANDIDATE)
@@ -203,7 +211,9 @@ def open_files(
     glob = pattern if pattern is not None else _known_names() if chosen is None else None
     if glob is not None:
         reader = reader.option("pathGlobFilter", glob)
-    return SourceStream(name, mapping, reader.load(_SPECIAL.sub(r"\\\1", root)), files.candidates)
+    listed = reader.load(_SPECIAL.sub(r"\\\1", root))
+    prefix = files.domain_prefix
+    return SourceStream(name, mapping, listed, files.candidates, domain_prefix=prefix, absent=mapping.absent)
 
 
 def _check(files: Files, given: str) -> None:

@@ -55,6 +55,8 @@ def open_kafka(
     for option, value in reader_options(servers, topic, max_rows).items():
         reader = reader.option(option, value)
 
+    prefix = f"{name}:"
+
     def candidates(batch: DataFrame) -> DataFrame:
         place = F.concat_ws("-", "topic", "partition")
         lines = batch.select(
@@ -71,11 +73,11 @@ def open_kafka(
             mapping,
             partition=F.col("_partition"),
             offset=F.col("_offset"),
-            domain=F.concat(F.lit(f"{name}:"), F.col("_partition")),
+            domain=F.concat(F.lit(prefix), F.col("_partition")),
         )
         return normalise(raw, mapping, name)
 
-    return SourceStream(name, mapping, reader.load(), candidates)
+    return SourceStream(name, mapping, reader.load(), candidates, domain_prefix=prefix, absent=mapping.absent)
 
 
 def reader_options(servers: str, topic: str, max_rows: int) -> MappingABC[str, str]:

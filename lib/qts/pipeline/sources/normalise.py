@@ -7,7 +7,8 @@ select it for refused rows, or wrap it in `F.when(refused, ...)`, before anythin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field
 from functools import reduce
@@ -37,6 +38,8 @@ CANDIDATE = T.StructType(
         T.StructField("payload", T.StringType()),
         T.StructField("parse_errors", T.ArrayType(T.StringType())),
         T.StructField("flagged", T.BooleanType()),
+        # The vendor's id where the source has it as a whole number: cheaper to look at than its text.
+        T.StructField("vendor_number", T.LongType()),
         T.StructField("lateness_domain", T.StringType()),
         T.StructField(
             "arrival",
@@ -137,10 +140,19 @@ def normalise(raw: Raw, mapping: Mapping, source: str) -> DataFrame:
         "payload": raw.payload,
         "parse_errors": _errors(raw.broken, bad_time, bad_number),
         "flagged": _flagged(raw, mapping),
+        "vendor_number": _vendor_number(raw, mapping),
         "lateness_domain": raw.domain,
-        "arrival": F.struct(raw.arrived.alias("arrived"), raw.partition.alias("partition"), raw.offset.alias("offset")),
+        "arrival": F.struct(
+            raw.arrived.cast("timestamp").alias("arrived"),
+            raw.partition.alias("partition"),
+            raw.offset.cast("long").alias("offset"),
+        ),
     }
-    return staged.select(*(columns[out.name].cast(out.dataType).alias(out.name) for out in CANDIDATE))
+    # A cast of the struct as a whole, were it only for what may be null, would have it built for every row.
+    types = {out.name: out.dataType for out in CANDIDATE if not isinstance(out.dataType, T.StructType)}
+    return staged.select(
+        *((columns[name].cast(types[name]) if name in types else columns[name]).alias(name) for name in CANDIDATE.names)
+    )
 
 
 def as_json(fields: MappingABC[str, Field]) -> Column:
@@ -236,21 +248,35 @@ def _text(raw: Raw, mapping: Mapping, name: str) -> Column:
     return F.lit(mapping.constants.get(name))
 
 
+def _vendor_number(raw: Raw, mapping: Mapping) -> Column:
+    given = raw.fields.get(mapping.columns.get("vendor_id", ""))
+    return given.column if given is not None and isinstance(given.type, T.IntegralType) else F.lit(None)
+
+
 def _side(raw: Raw, mapping: Mapping) -> Column:
     if mapping.side is None:
         return F.lit(None)
-    given = F.lower(raw.fields[mapping.side.column].column.cast("string"))
+    given = raw.fields[mapping.side.column]
     chosen: Column | None = None
     for theirs, ours in mapping.side.values.items():
-        chosen = F.when(given == theirs, ours) if chosen is None else chosen.when(given == theirs, ours)
+        same = _same(given, (theirs,))
+        chosen = F.when(same, ours) if chosen is None else chosen.when(same, ours)
     return F.lit(None) if chosen is None else chosen
 
 
 def _flagged(raw: Raw, mapping: Mapping) -> Column:
     if mapping.flag is None:
         return F.lit(False)
-    given = F.lower(raw.fields[mapping.flag.column].column.cast("string"))
-    return F.coalesce(given.isin(*mapping.flag.value), F.lit(False))
+    return F.coalesce(_same(raw.fields[mapping.flag.column], mapping.flag.value), F.lit(False))
+
+
+def _same(given: Field, texts: Sequence[str]) -> Column:
+    """Whether a cell, written as lower-case text, is one of some; compared as what it is where that is no text."""
+    if isinstance(given.type, T.BooleanType):
+        return _any(given.column == F.lit(text == "true") for text in texts if text in ("true", "false"))
+    if isinstance(given.type, T.IntegralType):
+        return given.column.isin(*(int(text) for text in texts if re.fullmatch(r"0|-?[1-9]\d{0,17}", text)))
+    return F.lower(given.column.cast("string")).isin(*texts)
 
 
 def _errors(broken: Column | None, bad_time: Column, bad_number: Column) -> Column:

@@ -22,6 +22,9 @@ class SourceStream:
         candidates: turns a batch of `frame` (inside foreachBatch) into candidates, see `normalise.CANDIDATE`. The same
             batch gives the same candidates.
         sized: whether a trade without a size is a broken one; daily bars often have no volume, and are fine.
+        domain_prefix: where each partition is a lateness domain of its own, what its domain's name has before its own;
+            None where rows say their domain.
+        absent: columns of a tick that are null throughout, so that they need not be written.
         note: what a summary has to say about this data, say that paths within the day are simulated; or empty.
     """
 
@@ -30,4 +33,6 @@ class SourceStream:
     frame: DataFrame
     candidates: Callable[[DataFrame], DataFrame]
     sized: bool = True
+    domain_prefix: str | None = None
+    absent: frozenset[str] = frozenset()
     note: str = ""
