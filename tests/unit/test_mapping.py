@@ -101,3 +101,22 @@ def test_cells_of_a_wide_file():
         some.cells(["Date", "B"])
     with pytest.raises(UnknownColumn, match="no column is left"):
         wide.cells(["Date"])
+
+
+@pytest.mark.parametrize(
+    ("keys", "absent"),
+    [
+        ({}, {"price", "size", "side", "bid_size", "ask_size", "venue", "vendor_id"}),
+        ({"constants": {"venue": "X"}}, {"price", "size", "side", "bid_size", "ask_size", "vendor_id"}),
+        (
+            {"kind": "trade", "columns": {"event_time": "t", "instrument": "i", "price": "p"}, "side": {"column": "s"}},
+            {"size", "bid", "bid_size", "ask", "ask_size", "venue", "vendor_id"},
+        ),
+        (
+            {"kind": "trade", "columns": {"event_time": "t"}, "wide": True},
+            {"size", "side", "bid", "bid_size", "ask", "ask_size", "venue", "vendor_id"},
+        ),
+    ],
+)
+def test_what_no_record_can_have_is_known(keys, absent):
+    assert quote(**keys).absent == absent
