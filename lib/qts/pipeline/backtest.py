@@ -248,7 +248,7 @@ def spark_runner(spark: SparkSession) -> Runner:
 
     def run_all(experiments: Sequence[Experiment], market: Market, terms: Terms) -> list[Outcome]:
         rows = pd.DataFrame({"place": range(len(experiments)), "work": [pickle.dumps(each) for each in experiments]})
-        tasks = spark.createDataFrame(rows, "place int, work binary").repartition(max(1, len(experiments)), "place")
+        tasks = spark.createDataFrame(rows, "place int, work binary").repartition(max(1, len(experiments)))
         done = tasks.mapInPandas(_running(market, terms), "place int, result binary").collect()
         # Bytes that our own tasks have just made: nothing here is read from outside.
         return [pickle.loads(row["result"]) for row in sorted(done, key=lambda row: int(row["place"]))]  # noqa: S301
