@@ -58,6 +58,7 @@ def test_gnp_growth_calls_for_hamiltons_model_and_returns_do_not():
     assert kinds == ["hamilton", "hmm"]
     assert choose_kind(switching_series(300, 1)[0], 2, starts=6)[0].kind == "hmm"
     assert len(choose_kind(switching_series(900, 1)[0], 2, starts=2)) == 1
+    assert len(choose_kind(gnp(), 3, starts=2)) == 1
 
 
 def test_it_finds_the_regimes_that_made_a_series():

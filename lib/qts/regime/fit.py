@@ -118,8 +118,8 @@ def choose_kind(values: Array, states: int, *, starts: int = 12, seed: int = 0) 
     """A hidden Markov model and, for a short series, Hamilton's model, the one of lower AIC first.
 
     Serial correlation that is not the regimes' is what Hamilton's autoregression is for: growth of an economy has it,
-    returns of a market hardly. Both are judged on the observations after Hamilton's first lags. Long series are left to
-    the hidden Markov model: there the search over histories takes minutes, and macro-economic series are short.
+    returns of a market hardly. Both are judged on the observations after Hamilton's first lags. Long series and more
+    than two states are left to the hidden Markov model: there the search over histories takes minutes.
 
     Raises:
         DataError: see `fit`.
@@ -127,7 +127,7 @@ def choose_kind(values: Array, states: int, *, starts: int = 12, seed: int = 0) 
     plain = fit(values, states, "hmm", starts=starts, seed=seed)
     y = np.asarray(values, np.float64)
     y = y[np.isfinite(y)]
-    if states == 1 or states > 3 or not 60 <= len(y) <= _SHORT_SERIES:
+    if states != 2 or not 60 <= len(y) <= _SHORT_SERIES:
         return [plain]
     other = fit(values, states, "hamilton", starts=starts, seed=seed)
     lags = other.regimes.order
