@@ -47,8 +47,8 @@ def fit_file(
 
     hmm is a Gaussian hidden Markov model; markov_switching the same with the chain's stationary distribution as its
     start, or an autoregression with --order; hamilton an AR(4) around a switching mean with one variance. auto takes
-    hmm, or for two states of a short series hamilton where its AIC is lower. Probabilities of a row use the parameters, that row and
-    earlier rows only; with --train or --params they do not change when rows are appended.
+    hmm, or for two states of a short series hamilton where its AIC is lower. Probabilities of a row use the parameters,
+    that row and earlier rows only; with --train or --params they do not change when rows are appended.
     """
 
     def work() -> Summary:
