@@ -19,6 +19,8 @@ from qts.pipeline.jars import ivy_folder
 SPARK_HOME = Path(pyspark.__file__).parent
 #: Every address is loopback, and nothing of this process's own Spark settings is passed on.
 LOOPBACK = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK_HOME), "SPARK_NO_DAEMONIZE": "1"}
+#: A process that lives for seconds should not spend them on optimising its code.
+QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 #: Seconds that a daemon may take to say that it is there.
 START = 120.0
 
@@ -38,7 +40,8 @@ class Cluster:
 
         Ivy is told where the jars were resolved before, so that a test asks no registry.
         """
-        options = ["--master", self.master, "--driver-memory", "1g", "--conf", f"spark.jars.ivy={ivy_folder()}"]
+        options = ["--master", self.master, "--driver-memory", "1g", "--driver-java-options", QUICK_START]
+        options += ["--conf", f"spark.jars.ivy={ivy_folder()}"]
         named = ["--packages", ",".join(packages)] if packages else []
         return subprocess.run(
             [str(SPARK_HOME / "bin" / "spark-submit"), *options, *named, str(ROOT / "jobs" / f"{job}.py"), *arguments],
@@ -96,7 +99,7 @@ def _log_of_daemons(folder: Path) -> Mapping[str, str]:
         "appender.out.type = Console\nappender.out.name = out\nappender.out.layout.type = PatternLayout\n"
         "appender.out.layout.pattern = %p %c{1}: %m%n%ex\n"
     )
-    return {"SPARK_DAEMON_JAVA_OPTS": f"-Dlog4j2.configurationFile={file}"}
+    return {"SPARK_DAEMON_JAVA_OPTS": f"{QUICK_START} -Dlog4j2.configurationFile={file}"}
 
 
 def _wait_for(log: Path, words: str) -> str:

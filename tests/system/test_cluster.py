@@ -12,7 +12,7 @@ import yaml
 from compare import account, assert_each_once, assert_same, contents, sums
 from processes import ROOT, STAGES
 from small_market import prepare, settings_of
-from spark_cluster import Cluster, running_cluster
+from spark_cluster import QUICK_START, Cluster, running_cluster
 from undisturbed import Undisturbed
 
 from qts.pipeline.jars import PACKAGES
@@ -33,12 +33,17 @@ def cluster_conf(local: Path) -> Path:
     """conf/cluster.yml for the sources of a local conf, which stay as they are; the batches and buckets are others."""
     data: dict[str, Any] = yaml.safe_load(local.read_text())
     # Of 64 shuffle partitions two cores would see little but scheduling.
-    data["spark"] = {"shuffle_partitions": 3}
+    data["spark"] = {"shuffle_partitions": 3, "conf": {"spark.executor.extraJavaOptions": QUICK_START}}
     data["forecast"]["buckets"] = data["trade"]["buckets"] = 7
     data["extends"] = str(ROOT / "conf" / "cluster.yml")
     file = local.with_name("cluster.yml")
     file.write_text(yaml.safe_dump(data, sort_keys=False))
     return file
+
+
+def result_of(output: str) -> dict[str, Any]:
+    """spark-submit puts what a job logs on stdout too: the result begins at the last line that is a lone brace."""
+    return dict(json.loads(f"\n{output}"[f"\n{output}".rindex("\n{\n") :]))
 
 
 def test_jobs_on_a_cluster_fill_the_same_tables(tmp_path: Path, cluster: Cluster, undisturbed: Undisturbed) -> None:
@@ -48,7 +53,7 @@ def test_jobs_on_a_cluster_fill_the_same_tables(tmp_path: Path, cluster: Cluster
     for job in STAGES:
         done = cluster.submit(job, "--config", str(conf), "--once", "--json", packages=PACKAGES)
         assert done.returncode == 0, (job, done.stderr[-4000:])
-        told[job] = json.loads(done.stdout)
+        told[job] = result_of(done.stdout)
     found, expected = contents(settings_of(conf)), contents(undisturbed.settings)
     same = [name for name in expected if name not in CUT]
     assert_same({name: found[name] for name in same}, {name: expected[name] for name in same})
@@ -62,6 +67,6 @@ def test_jobs_on_a_cluster_fill_the_same_tables(tmp_path: Path, cluster: Cluster
 def test_a_submission_without_the_jars_is_one_line(tmp_path: Path, cluster: Cluster, undisturbed: Undisturbed) -> None:
     conf = cluster_conf(prepare(undisturbed.market, tmp_path))
     done = cluster.submit("ingest", "--config", str(conf), "--once", packages=())
-    told = [line for line in done.stderr.splitlines() if line.startswith("qts: ")]
-    assert (done.returncode, done.stdout, len(told)) == (2, "", 1), done.stderr[-4000:]
+    told = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("qts: ")]
+    assert (done.returncode, len(told)) == (2, 1), done.stderr[-4000:]
     assert f"--packages {','.join(PACKAGES)}" in told[0]
