@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from qts.errors import DataError
 from qts.forecast.base import UNFITTED, Forecast, Params
 from qts.forecast.conformal import AdaptiveConformal
 from qts.forecast.history import History
 from qts.forecast.point import registry
-from qts.forecast.point.base import COVERAGES, Panel, PointModel, Predictive, load, rows_of, save
+from qts.forecast.point.base import COVERAGES, Panel, PointModel, Predictive, load, save
 from qts.market.bar import Array, IntArray, State
 
 _FEWEST = 10  # bars
@@ -46,7 +49,7 @@ class PriceForecaster:
         self._build = build
 
     def fit(self, history: History) -> list[Params]:
-        """See `Forecaster.fit`. The state travels as a base64 text of npz bytes: plain arrays, and exact."""
+        """See `Forecaster.fit`. The state is a record of plain numbers, its bytes as base64 text, so it is exact."""
         long_enough = [n for n, bars in enumerate(history.length) if bars >= _FEWEST]
         found = [self._unfitted(history, n) for n in range(len(history.instruments))]
         if not long_enough:
@@ -56,15 +59,16 @@ class PriceForecaster:
         names = [history.instruments[n] for n in long_enough]
         fit = self._build().fit(Panel.of(names, levels, times, [1] * len(names), calendar=True), 1)
         shared = {key: value for key, value in fit.state.items() if key.startswith("shared.")}
-        own = {key: value for key, value in fit.state.items() if key not in shared}
+        own = _records({key: value for key, value in fit.state.items() if key not in shared})
         for i, n in enumerate(long_enough):
             reason = fit.fallback[i]
             found[n] |= {
                 "method": "naive" if reason else self.name,
                 "fallback": reason,
                 "level": float(levels[i][-1]),
-                "state": _text(rows_of(own, [i])),
-                **({"shared": _text(shared)} if shared else {}),
+                "layout": json.dumps(own.dtype.descr),
+                "state": _text(own[i].tobytes()),
+                **({"shared": _text(save(shared))} if shared else {}),
             }
         return found
 
@@ -145,11 +149,32 @@ def _figures(ahead: Predictive, level: Array, bounds: tuple[Array, Array]) -> di
 
 def _joined(params: Sequence[Params]) -> State:
     """One state of all instruments."""
-    parts = [load(base64.b64decode(p["state"])) for p in params]
-    state: State = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    fields = [tuple(tuple(part) if isinstance(part, list) else part for part in f) for f in json.loads(_layout(params))]
+    records = np.frombuffer(b"".join(base64.b64decode(p["state"]) for p in params), np.dtype(fields))
+    state: State = {str(key): np.ascontiguousarray(records[key]) for key in records.dtype.names or ()}
     shared = next((p["shared"] for p in params if "shared" in p), None)
     return state | (load(base64.b64decode(shared)) if shared is not None else {})
 
 
-def _text(state: State) -> str:
-    return base64.b64encode(save(state)).decode("ascii")
+def _layout(params: Sequence[Params]) -> str:
+    """The one layout that all records have."""
+    layouts = {p["layout"] for p in params}
+    if len(layouts) != 1:
+        raise DataError(
+            f"A model version holds states of {len(layouts)} layouts; expected one. It was made by several versions of "
+            "QTS: fit a new one with `qts train --once`."
+        )
+    return str(layouts.pop())
+
+
+def _records(state: State) -> npt.NDArray[Any]:
+    """One record a series: a thousand of them are read at once, where as many npz files would take seconds."""
+    keys = sorted(state)
+    found = np.zeros(len(state[keys[0]]), [(key, state[key].dtype.str, state[key].shape[1:]) for key in keys])
+    for key in keys:
+        found[key] = state[key]
+    return found
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
