@@ -71,8 +71,10 @@ CUTS: dict[str, tuple[Callable[[pd.DataFrame], list[pd.DataFrame]], int, int]] =
 
 
 @pytest.mark.parametrize("how", CUTS)
-def test_the_ledger_does_not_depend_on_how_ticks_are_cut(how, expected, tmp_path):
+def test_the_ledger_does_not_depend_on_how_ticks_are_cut(how, expected, tmp_path, monkeypatch):
+    """Nor on whether buckets are decided on in this process, as for `expected`, or as Spark tasks."""
     cut, files, buckets = CUTS[how]
+    monkeypatch.setattr("qts.pipeline.buckets.SMALL", -1)
     parts = cut(market())
     settings = workplace(tmp_path / "work", parts, buckets=buckets)
     figures = run_once(settings, files)

@@ -72,12 +72,15 @@ def merge(partials: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         partials: rows of `PARTIAL_COLUMNS`, any number for a key. `open_key` and `close_key` order the prints of a
-        slot by
-            (event time, source position).
+            slot by (event time, source position).
     """
+    instrument, kind = (pd.factorize(partials[name], sort=True)[0] for name in KEY[:2])
+    slot = partials["slot"].to_numpy("int64")
+    order = np.lexsort((slot, kind, instrument))
+    same = [values[order][1:] == values[order][:-1] for values in (instrument, kind, slot)]
+    if not np.logical_and.reduce(same).any():
+        return partials[PARTIAL_COLUMNS].take(order).reset_index(drop=True)
     by_open = partials.sort_values([*KEY, "open_key", "open"], kind="stable", ignore_index=True)
-    if not by_open.duplicated(KEY).any():
-        return by_open[PARTIAL_COLUMNS]
     grouped = by_open.groupby(KEY, sort=True)
     merged = grouped[["open_key", "open"]].first()
     by_close = partials.sort_values([*KEY, "close_key", "close"], kind="stable")
@@ -128,18 +131,21 @@ def fold(
         intervals: bar lengths in nanoseconds, whole seconds.
         frontier: nanoseconds since the epoch; bars that end at or before it close.
         closed_until: by interval, the end of its newest closed bar: the end of an input closes bars early, and what
-        comes
-            after must not open them again.
+            comes after must not open them again.
     """
     parts = []
     for ns in intervals:
-        new = final[final["slot"].to_numpy("int64") >= closed_until.get(ns, 0) // SECOND]
+        new = _where(final, final["slot"].to_numpy("int64") >= closed_until.get(ns, 0) // SECOND)
         parts.append(_fold_interval(still_open[still_open["interval_ns"] == ns], new, ns))
     bars = pd.concat([part for part in parts if len(part)] or [still_open.iloc[:0]], ignore_index=True)
-    # Compared in bars, not nanoseconds: the end of input is the largest integer, and (bar + 1) * interval must not
-    # wrap.
+    # Compared in bars, not nanoseconds: the end of input is the largest integer; (bar + 1) * interval must not wrap.
     done = (bars["bar"] < frontier // bars["interval_ns"]).to_numpy()
-    return Folded(bars[done].reset_index(drop=True), bars[~done].reset_index(drop=True))
+    return Folded(_where(bars, done), _where(bars, ~done))
+
+
+def _where(rows: pd.DataFrame, chosen: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """The chosen rows, numbered anew; all of them as they are, for a copy of history takes time."""
+    return rows if chosen.all() else rows[chosen].reset_index(drop=True)
 
 
 def _fold_interval(carried: pd.DataFrame, final: pd.DataFrame, interval: int) -> pd.DataFrame:
@@ -150,13 +156,15 @@ def _fold_interval(carried: pd.DataFrame, final: pd.DataFrame, interval: int) ->
     bar = np.concatenate([carried["bar"].to_numpy("int64"), final["slot"].to_numpy("int64") * SECOND // interval])
     fresh = np.concatenate([np.zeros(len(carried), dtype=bool), np.ones(len(final), dtype=bool)])
     # Within a bar what was carried comes first, then the new slots in time order: sums add up in the one true order.
-    order = np.lexsort((np.arange(len(who)), fresh, bar, who))
+    # The new slots are in that order already.
+    order = np.lexsort((np.arange(len(who)), fresh, bar, who)) if len(carried) else slice(None)
     who, bar, fresh = who[order], bar[order], fresh[order]
-    starts = np.flatnonzero(np.r_[True, (who[1:] != who[:-1]) | (bar[1:] != bar[:-1])])
-    group = np.cumsum(np.isin(np.arange(len(who)), starts)) - 1
+    begins = np.r_[True, (who[1:] != who[:-1]) | (bar[1:] != bar[:-1])]
+    starts, group = np.flatnonzero(begins), np.cumsum(begins) - 1
 
     def column(name: str) -> npt.NDArray[np.float64]:
-        return np.concatenate([carried[name].to_numpy(), final[name].to_numpy()])[order]
+        both: npt.NDArray[np.float64] = np.concatenate([carried[name].to_numpy(), final[name].to_numpy()])[order]
+        return both
 
     prices = {name: column(name) for name in ("open", "high", "low", "close")}
     priced = np.isfinite(prices["close"])
@@ -268,4 +276,6 @@ def figures(closed: pd.DataFrame, labels: dict[int, str]) -> pd.DataFrame:
             "provenance": np.where(closed["simulated"], "simulated_path", "real"),
         }
     )
-    return out.sort_values(["bar_time", "interval", "instrument"], kind="stable", ignore_index=True)
+    # By numbers: of history's rows, comparing strings would take longer than all else here.
+    interval, instrument = (pd.factorize(out[name], sort=True)[0] for name in ("interval", "instrument"))
+    return out.take(np.lexsort((instrument, interval, out["bar_time"]))).reset_index(drop=True)

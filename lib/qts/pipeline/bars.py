@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from qts.errors import MissingInput
 from qts.market import bars, frontier
 from qts.pipeline.deskplan import quote_driven
-from qts.pipeline.partials import slot_partials
+from qts.pipeline.partials import merged_partials
 from qts.pipeline.session import spark_session
 from qts.pipeline.tables import create_table, spark_schema
 from qts.settings import Settings, duration
@@ -53,7 +53,7 @@ def history(ticks: DataFrame, intervals: tuple[str, ...], quoted: frozenset[str]
 
     The ticks are aggregated to seconds in the JVM; one task then folds the seconds of one hash bucket of instruments.
     """
-    seconds = slot_partials(ticks).drop("source", "newest_ns")
+    seconds = merged_partials(ticks)
     return seconds.repartition("instrument").mapInPandas(_folding(intervals, quoted), spark_schema(TABLE))
 
 

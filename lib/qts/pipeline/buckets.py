@@ -11,14 +11,20 @@ from pyspark.sql import SparkSession
 
 from qts.market.bar import BarPanel, State
 from qts.store.columns import arrays_bytes, arrays_of
-from qts.trading.decide import Result, Runner, Work
+from qts.trading.decide import Result, Runner, Work, in_process
 from qts.trading.propose import Desk, Proposals, propose
+
+#: Instruments times bar times that are decided on in this process: a step takes about 10 us each, so more of them take
+#: longer than a Spark job does to start.
+SMALL = 20_000
 
 
 def spark_runner(spark: SparkSession) -> Runner:
-    """Runs buckets as Spark tasks; the desk travels with the function, state and bars in the rows."""
+    """Runs buckets as Spark tasks, small work here; the desk travels with the function, state and bars in the rows."""
 
     def run(desk: Desk, work: Sequence[Work]) -> Sequence[Result]:
+        if sum(len(panel.instruments) * len(panel.times) for _, panel in work) <= SMALL:
+            return in_process(desk, work)
         rows = pd.DataFrame({"bucket": range(len(work)), "work": [_pack_work(*item) for item in work]})
         tasks = spark.createDataFrame(rows, "bucket int, work binary")
         done = tasks.mapInPandas(_proposing(desk), "bucket int, result binary").collect()

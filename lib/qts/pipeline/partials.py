@@ -5,21 +5,29 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from qts.market.bars import QUANTUM, SECOND
+from qts.market.bars import KEY, QUANTUM, SECOND
 
 
 def slot_partials(ticks: DataFrame) -> DataFrame:
     """One row per (source, instrument, kind, slot of one second).
 
-    All aggregates are of fixed width, so Spark aggregates by hash and never sorts ticks.
-
     Returns:
         The columns of `qts.market.bars.PARTIAL_COLUMNS`, with source and `newest_ns`, the newest event time.
     """
+    newest = F.max("event_ns").alias("newest_ns")
+    return _prints(ticks).groupBy("source", *KEY).agg(*_aggregates(), newest)
+
+
+def merged_partials(ticks: DataFrame) -> DataFrame:
+    """One row per (instrument, kind, slot), whatever the source: `qts.market.bars.merge` of `slot_partials`."""
+    return _prints(ticks).groupBy(*KEY).agg(*_aggregates())
+
+
+def _prints(ticks: DataFrame) -> DataFrame:
     trade = F.col("kind") == "trade"
     price = F.when(trade, F.col("price")).otherwise((F.col("bid") + F.col("ask")) / 2)
     size = F.when(trade, F.coalesce(F.col("size"), F.lit(0.0))).otherwise(F.lit(0.0))
-    prints = ticks.select(
+    return ticks.select(
         "source",
         "instrument",
         "kind",
@@ -32,7 +40,11 @@ def slot_partials(ticks: DataFrame) -> DataFrame:
         F.when(trade, F.lit(0.0)).otherwise(F.col("ask") - F.col("bid")).alias("spread"),
         (F.col("provenance") == "simulated_path").alias("simulated"),
     )
-    return prints.groupBy("source", "instrument", "kind", "slot").agg(
+
+
+def _aggregates() -> list[Column]:
+    """All of fixed width, so Spark aggregates by hash and never sorts ticks."""
+    return [
         F.min("key").alias("open_key"),
         F.min_by("price", "key").alias("open"),
         F.max("key").alias("close_key"),
@@ -42,10 +54,9 @@ def slot_partials(ticks: DataFrame) -> DataFrame:
         F.count(F.lit(1)).alias("rows"),
         *_exact_sum("size", "volume"),
         *_exact_sum("value", "value"),
-        F.sum(F.round(F.col("spread") * QUANTUM).cast("long")).alias("spread_parts"),
+        F.sum(F.rint(F.col("spread") * QUANTUM).cast("long")).alias("spread_parts"),
         F.coalesce(F.max("simulated"), F.lit(False)).alias("simulated"),
-        F.max("event_ns").alias("newest_ns"),
-    )
+    ]
 
 
 def _order_key() -> Column:
@@ -61,7 +72,10 @@ def _order_key() -> Column:
 
 
 def _exact_sum(column: str, name: str) -> tuple[Column, Column]:
-    """Sums of whole units and of billionths: integers add up to the same in any order."""
-    whole = F.floor(F.col(column)).cast("long")
-    part = F.round((F.col(column) - F.floor(F.col(column))) * QUANTUM).cast("long")
+    """Sums of whole units and of billionths: integers add up to the same in any order.
+
+    By `rint`, one instruction: `round` makes a BigDecimal of every value, and took a third of the aggregation.
+    """
+    whole = F.floor(F.col(column))
+    part = F.rint((F.col(column) - whole) * QUANTUM).cast("long")
     return F.sum(whole).alias(f"{name}_whole"), F.sum(part).alias(f"{name}_part")

@@ -97,6 +97,11 @@ class Ledger:
             handle.update_incremental()
         return handle
 
+    def _at(self, name: str, version: int) -> DeltaTable:
+        """The table at a version; a live batch plans the newest ones, which are open already."""
+        handle = self._handles.get(name)
+        return handle if handle is not None and handle.version() == version else self.open(name, version)
+
     def append(self, name: str, rows: pa.Table, *, transaction: tuple[str, int] | None = None) -> bool:
         """Appends rows, once.
 
@@ -158,7 +163,7 @@ class Ledger:
         """
         declared = table(name)
         names = list(columns) if columns is not None else declared.schema.names
-        handle = self._newest(name) if version is None else self.open(name, version)
+        handle = self._newest(name) if version is None else self._at(name, version)
         if handle is None:
             return declared.schema.empty_table().select(names)
         hidden = done_only and declared.batched
