@@ -168,17 +168,15 @@ def _fold_interval(carried: pd.DataFrame, final: pd.DataFrame, interval: int) ->
 
     prices = {name: column(name) for name in ("open", "high", "low", "close")}
     priced = np.isfinite(prices["close"])
-    out = pd.DataFrame(
-        {
-            "instrument": names.to_numpy()[who[starts]],
-            "interval_ns": np.int64(interval),
-            "bar": bar[starts],
-            "open": _pick(prices["open"], priced, group, len(starts), last=False),
-            "high": _extreme(np.fmax, prices["high"], starts),
-            "low": _extreme(np.fmin, prices["low"], starts),
-            "close": _pick(prices["close"], priced, group, len(starts), last=True),
-        }
-    )
+    out: dict[str, npt.NDArray[np.generic]] = {
+        "instrument": names.to_numpy()[who[starts]],
+        "interval_ns": np.full(len(starts), interval, dtype=np.int64),
+        "bar": bar[starts],
+        "open": _pick(prices["open"], priced, group, len(starts), last=False),
+        "high": _extreme(np.fmax, prices["high"], starts),
+        "low": _extreme(np.fmin, prices["low"], starts),
+        "close": _pick(prices["close"], priced, group, len(starts), last=True),
+    }
     for name in ("trades", "quotes", *_SUMS[1:]):
         out[name] = np.add.reduceat(column(name), starts)
     out["simulated"] = np.logical_or.reduceat(column("simulated").astype(bool), starts)
@@ -186,9 +184,8 @@ def _fold_interval(carried: pd.DataFrame, final: pd.DataFrame, interval: int) ->
         name: np.concatenate([carried[name].to_numpy(), np.full(len(final), np.nan)])[order]
         for name in ("last_return", "returns", *_VARIANCES)
     }
-    for name, values in _variances(prices, column("trades"), fresh, group, len(starts), carried_sums).items():
-        out[name] = values
-    return out[OPEN_BAR_COLUMNS]
+    out |= _variances(prices, column("trades"), fresh, group, len(starts), carried_sums)
+    return pd.DataFrame({name: out[name] for name in OPEN_BAR_COLUMNS}, copy=False)
 
 
 def _variances(
