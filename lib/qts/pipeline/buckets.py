@@ -14,16 +14,17 @@ from qts.store.columns import arrays_bytes, arrays_of
 from qts.trading.decide import Result, Runner, Work, in_process
 from qts.trading.propose import Desk, Proposals, propose
 
-#: Instruments times bar times that are decided on in this process: a step takes about 10 us each, so more of them take
-#: longer than a Spark job does to start.
-SMALL = 20_000
+#: Instruments times bar times times strategies that are decided on in this process: each takes about 2 us, so more of
+#: them take longer than a Spark job does to start.
+SMALL = 100_000
 
 
 def spark_runner(spark: SparkSession) -> Runner:
     """Runs buckets as Spark tasks, small work here; the desk travels with the function, state and bars in the rows."""
 
     def run(desk: Desk, work: Sequence[Work]) -> Sequence[Result]:
-        if sum(len(panel.instruments) * len(panel.times) for _, panel in work) <= SMALL:
+        cells = sum(len(panel.instruments) * len(panel.times) for _, panel in work)
+        if cells * len(desk.strategies) <= SMALL:
             return in_process(desk, work)
         rows = pd.DataFrame({"bucket": range(len(work)), "work": [_pack_work(*item) for item in work]})
         tasks = spark.createDataFrame(rows, "bucket int, work binary")

@@ -52,13 +52,13 @@ def run(settings: Settings, *, once: bool = False) -> dict[str, Any]:
     config = configuration(settings)
     checkpoint = settings.checkpoint(JOB)
     with lock(checkpoint):
+        log = BatchLog(ledger, JOB, checkpoint_id(checkpoint))
+        refuse_lost_progress(log, checkpoint / "spark")
+        refuse_repetition(log, checkpoint, _WRITES)
         spark = spark_session(settings)
         # Else Spark takes a whole backlog in one batch, for its clock source does not know availableNow; none of the
         # clock's rows is used, so those that the wrapper may lose or repeat are no matter.
         spark.conf.set("spark.sql.streaming.triggerAvailableNowWrapper.enabled", "true")
-        log = BatchLog(ledger, JOB, checkpoint_id(checkpoint))
-        refuse_lost_progress(log, checkpoint / "spark")
-        refuse_repetition(log, checkpoint, _WRITES)
         for name in _WRITES:
             ledger.create(name)
         work = Guarded(TradeBatches(spark, ledger, log, config, once=once))
