@@ -143,8 +143,9 @@ def noting(spark: SparkSession, ledger: Ledger, job: str) -> Iterator[None]:
 def health_row(job: str, progress: StreamingQueryProgress) -> dict[str, Any]:
     """One row of `pipeline_health`.
 
-    `rows_in` counts what came from the sources, without the ticks of the clock. `detail` is JSON: the milliseconds of
-    each phase of the batch, its sources with their offsets, and its state.
+    `rows_in` counts what came from the sources as Spark sees it: without the clock's rows, and a text file is one row
+    (the done rows of `batches` count ticks). `detail` is JSON: the milliseconds of each phase of the batch, its sources
+    with their offsets, and its state.
     """
     phases = {phase: int(milliseconds) for phase, milliseconds in progress.durationMs.items()}
     rate = float(progress.processedRowsPerSecond)
