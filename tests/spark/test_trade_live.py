@@ -23,7 +23,7 @@ from qts.store.tables import table
 
 NAMES = ("X", "Y", "Z")
 #: Far beyond what anything here takes; only a hang gets there.
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 def ticks(seconds: range, names: tuple[str, ...], offset: int) -> pd.DataFrame:

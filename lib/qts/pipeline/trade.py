@@ -113,6 +113,8 @@ class TradeBatches:
             return
         figures: dict[str, Any] = {}
         ticks = rows.where(F.col("instrument").isNotNull())
+        if self._caught_up:  # a second or a few of ticks: one task without a shuffle is the quickest
+            ticks = ticks.coalesce(1)
         arrived = timed(figures, "partials", lambda: slot_partials(ticks).toPandas())
         plan = timed(figures, "plan", lambda: self.log.plan(batch, lambda: self._plan(arrived)))
         before = timed(figures, "state", lambda: self.state_after(batch - 1))
