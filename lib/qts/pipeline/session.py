@@ -25,6 +25,9 @@ _COMMON = {
     # Nanosecond parquet timestamps arrive as the integers they are; Delta keeps microseconds only.
     "spark.sql.legacy.parquet.nanosAsLong": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # No limit in bytes, which is what this number says: to keep one, Spark adds up every vector after every row, which
+    # is half the time of handing rows to Python. Batches are limited by rows.
+    "spark.sql.execution.arrow.maxBytesPerBatch": "2147483647",
     "spark.sql.streaming.stateStore.providerClass": (
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
     ),
