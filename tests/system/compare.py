@@ -67,7 +67,9 @@ def sums(settings: Settings) -> dict[str, dict[str, int]]:
         told = json.loads(payload)
         counts = {key: told[key] for key in ("in", "accepted", "quarantined", "duplicates")}
         found.setdefault(told["source"], Counter()).update(counts)
-    landed = Counter(row for name in ("ticks", "indices") for row in ledger.read(name)["source"].to_pylist())
+    landed = Counter(
+        row for name in ("ticks", "indices", "headlines") for row in ledger.read(name)["source"].to_pylist()
+    )
     refused = Counter(ledger.read("quarantine")["source"].to_pylist())
     for source, counts in found.items():
         assert counts["in"] == counts["accepted"] + counts["quarantined"] + counts["duplicates"], source

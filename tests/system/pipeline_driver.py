@@ -96,7 +96,7 @@ def main() -> int:
     """Runs the stages; the exit code is that of `qts`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("conf", type=Path)
-    parser.add_argument("--stages", default="ingest,bars,forecast,trade,monitor")
+    parser.add_argument("--stages", default="ingest,bars,forecast,regime,sentiment,trade,monitor")
     parser.add_argument("--hold", default="")
     parser.add_argument("--nth", type=int, default=1)
     parser.add_argument("--files", type=int, default=3, help="files of the ticks table in one batch")

@@ -16,7 +16,7 @@ from typing import IO, Self
 from pipeline_driver import HELD, MARK
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = ("ingest", "bars", "forecast", "trade", "monitor")
+STAGES = ("ingest", "bars", "forecast", "regime", "sentiment", "trade", "monitor")
 #: Longest time that a test waits for a step, seconds; only a process that hangs takes so long.
 PATIENCE = 900.0
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +55,12 @@ class Market:
 
     Attributes:
         files: the vendor's folder.
+        news: headlines, one a line.
         records: by source; None where nobody but the source itself knows.
     """
 
     files: Path
+    news: Path
     records: dict[str, int | None]
 
 
@@ -84,20 +88,35 @@ def make(folder: Path) -> Market:
         os.utime(folder / name, (1_600_000_000 + age, 1_600_000_000 + age))
     (folder / "half.parquet").write_bytes(b"PAR1 and then the disk was full")
     os.utime(folder / "half.parquet", (1_600_000_100, 1_600_000_100))
-    return Market(folder, {"prints": sum(map(len, parts.values())) + 1, "sp500_nasdaq": None, "vix": None})
+    news = folder.with_name("news.json")
+    news.write_text("\n".join(json.dumps(line) for line in headlines()) + "\nnot json\n")
+    records = {"prints": sum(map(len, parts.values())) + 1, "news": len(DAYS) + 1}
+    return Market(folder, news, {**records, "sp500_nasdaq": None, "vix": None})
+
+
+def headlines() -> Iterator[dict[str, str]]:
+    """One a day, good and bad in turn."""
+    for number, day in enumerate(DAYS):
+        text = ("profits rise to a record", "a strike halts production", "the mine reports its output")[number % 3]
+        name = NAMES[number % len(NAMES)]
+        at = (day + pd.Timedelta(hours=12)).isoformat()
+        yield {"at": at, "about": name, "text": f"{name.title()}: {text}"}
 
 
 def conf(market: Market, folder: Path, workdir: Path | None = None) -> Path:
     """A conf file in a folder, for a run in its subfolder `work` or in another one."""
     folder.mkdir(parents=True, exist_ok=True)
-    mapping, strategies = folder / "mapping.yml", folder / "strategies.yml"
+    mapping, news, strategies = folder / "mapping.yml", folder / "news.yml", folder / "strategies.yml"
     columns = {"event_time": "ts", "instrument": "symbol", "price": "px", "size": "qty", "vendor_id": "id"}
     mapping.write_text(yaml.safe_dump({"kind": "trade", "columns": columns}))
+    texts = {"event_time": "at", "instrument": "about", "text": "text"}
+    news.write_text(yaml.safe_dump({"kind": "headline", "columns": texts}))
     strategies.write_text(yaml.safe_dump({"strategies": STRATEGIES}, sort_keys=False))
     span = {"start": str(DAYS[0].date()), "end": str(DAYS[-1].date())}
     sources = [
         {"name": "prints", "type": "files", "path": str(market.files), "mapping": str(mapping)},
         {"name": "sp500_nasdaq", "type": "replay", "dataset": "sp500_nasdaq", **span},
+        {"name": "news", "type": "files", "path": str(market.news), "mapping": str(news), "into": "headlines"},
         {"name": "vix", "type": "replay", "dataset": "vix_wti", "kind": "index", "into": "indices", **span},
     ]
     return write_conf(folder, workdir, sources=sources, strategies=str(strategies))
@@ -111,6 +130,8 @@ def write_conf(folder: Path, workdir: Path | None = None, **sections: Any) -> Pa
         "ingest": {"max_files_per_trigger": 4},
         "bars": {"intervals": ["1h", "1d"]},
         "forecast": {"min_history": 20, "buckets": 2},
+        "regime": {"states": 2, "min_history": 60, "train_fraction": 0.9, "starts": 1, "buckets": 2},
+        "sentiment": {"buckets": 2},
         "trade": {"buckets": 2},
         **sections,
     }

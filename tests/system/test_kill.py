@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,7 @@ from compare import account, assert_same, contents
 from kills import kill_and_restart, random_moments
 from processes import STAGES, Moment, Pipeline, qts
 from small_market import add_control, prepare, settings_of
-from undisturbed import assert_undisturbed
+from undisturbed import Undisturbed, assert_undisturbed
 
 from qts.mlops.registry import CHAMPION, Registry
 from qts.mlops.tracking import Tracking
@@ -25,7 +26,7 @@ from qts.store.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
-RANDOM, ROUNDS = 20, 4
+RANDOM, ROUNDS, EXACT_ROUNDS = 20, 4, 2
 
 #: After each of these a restart finds some of a batch's writes done and others not.
 EXACT = (
@@ -36,6 +37,9 @@ EXACT = (
     Moment("forecast: after register", nth=2, exact=True),
     Moment("forecast: after write forecasts", exact=True),
     Moment("forecast: after alias", exact=True),
+    Moment("regime: after plan", exact=True),
+    Moment("regime: after append regimes", exact=True),
+    Moment("sentiment: after write sentiment", exact=True),
     Moment("trade: after append fills", exact=True),
     Moment("trade: before state", exact=True),
     Moment("monitor: after write forecast_scores", exact=True),
@@ -50,12 +54,25 @@ def in_rounds(moments: Sequence[Moment], rounds: int) -> list[list[Moment]]:
 
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_killed_at_random_moments(number, tmp_path, undisturbed, record_property):
-    conf = prepare(undisturbed.market, tmp_path)
-    moments = in_rounds([*random_moments(undisturbed.steps, RANDOM), *EXACT], ROUNDS)[number]
-    hits = kill_and_restart(conf, moments, everything=number == 0)
-    record_property("kills", hits)
+    drawn = in_rounds(random_moments(undisturbed.steps, RANDOM), ROUNDS)[number]
+    record_property("kills", killed_and_compared(drawn, tmp_path, undisturbed, everything=number == 0))
+
+
+@pytest.mark.parametrize("number", range(EXACT_ROUNDS))
+def test_killed_between_two_writes_of_a_batch(number, tmp_path, undisturbed, record_property):
+    moments = in_rounds(EXACT, EXACT_ROUNDS)[number]
+    record_property("kills", killed_and_compared(moments, tmp_path, undisturbed))
+
+
+def killed_and_compared(
+    moments: Sequence[Moment], folder: Path, undisturbed: Undisturbed, *, everything: bool = False
+) -> list[str]:
+    """Kills a run in a folder at the moments, and compares what it has become. Returns where the kills hit."""
+    conf = prepare(undisturbed.market, folder)
+    hits = kill_and_restart(conf, moments, everything=everything)
     print(*hits, sep="\n")
     assert_undisturbed(settings_of(conf), undisturbed)
+    return hits
 
 
 def poison(settings: Settings) -> None:
