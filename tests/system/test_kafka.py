@@ -165,5 +165,6 @@ def test_messages_that_the_broker_dropped_unread_are_told(tmp_path: Path, broker
     broker.send("short", 0, [trade(number, "A") for number in range(10, 30)])
     broker.forget("short", 0, 20)
     line = refused(conf)
-    assert "Source 'feed' ended" in line
+    assert "Source 'feed' cannot be read" in line
+    assert "short-0" in line
     assert_each_once(settings_of(conf))
