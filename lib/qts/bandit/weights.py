@@ -12,8 +12,22 @@ from qts.bandit.propensity import check_floor, with_floor
 from qts.errors import DataError
 
 
+class _Weighted(Drawn):
+    """Arms weighed by the exponential of their gains, p_k ~ exp(rate * G_k), and no less than the floor."""
+
+    rate: float
+    floor: float
+
+    def start(self, instruments: int, arms: int, features: int) -> State:
+        check_floor(self.floor, arms)
+        return {"gain": np.zeros((instruments, arms))}
+
+    def probabilities(self, state: State, context: Array) -> Array:
+        return with_floor(_softmax(self.rate * read(state, "gain")), self.floor)
+
+
 @dataclass(frozen=True)
-class Exp3(Drawn):
+class Exp3(_Weighted):
     """Weights every arm by the exponential of its estimated gain; an arm's reward counts by 1 / its propensity.
 
         p_k ~ exp(rate * G_k),   G_k += reward / propensity for the arm that was chosen
@@ -41,13 +55,6 @@ class Exp3(Drawn):
         require(self.rate > 0 and 0 < self.forgetting <= 1, self, "rate > 0 and 0 < forgetting <= 1")
         require(self.low < self.high and 0 < self.floor < 1, self, "low < high and 0 < floor < 1")
 
-    def start(self, instruments: int, arms: int, features: int) -> State:
-        check_floor(self.floor, arms)
-        return {"gain": np.zeros((instruments, arms))}
-
-    def probabilities(self, state: State, context: Array) -> Array:
-        return with_floor(_softmax(self.rate * read(state, "gain")), self.floor)
-
     def learn(
         self,
         state: State,
@@ -69,7 +76,7 @@ class Exp3(Drawn):
 
 
 @dataclass(frozen=True)
-class Hedge(Drawn):
+class Hedge(_Weighted):
     """Weights every arm by the exponential of what it would have earned, chosen or not.
 
         p_k ~ exp(rate * G_k),   G_k <- forgetting * G_k + paper reward_k
@@ -93,13 +100,6 @@ class Hedge(Drawn):
     def __post_init__(self) -> None:
         require(self.rate > 0 and 0 < self.forgetting <= 1, self, "rate > 0 and 0 < forgetting <= 1")
         require(0 <= self.floor < 1, self, "0 <= floor < 1")
-
-    def start(self, instruments: int, arms: int, features: int) -> State:
-        check_floor(self.floor, arms)
-        return {"gain": np.zeros((instruments, arms))}
-
-    def probabilities(self, state: State, context: Array) -> Array:
-        return with_floor(_softmax(self.rate * read(state, "gain")), self.floor)
 
     def learn(
         self,
