@@ -104,8 +104,9 @@ class ScaleForecaster(ABC):
         params["variance"] = {
             "level": level,
             # In proportion to the scale, and right on average over the training window. The spread of the ratios
-            # themselves would be ruled by the few bars that hardly moved.
-            "sd": float(np.sqrt(np.square(v - level * c).sum() / np.square(c).sum())),
+            # themselves would be ruled by the few bars that hardly moved. A price that never moved in training still
+            # may: its variance is known no better than to the floor.
+            "sd": max(float(np.sqrt(np.square(v - level * c).sum() / np.square(c).sum())), floor / float(c.mean())),
             "quantiles": _quantiles(ratio),
         }
         params["return"] = {
