@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,10 @@ def test_it_is_the_forward_filter_of_the_registered_parameters(cut) -> None:
         assert own.loc[own["regime"] == "stressed", "volatility"].mean() > 2 * own["volatility"].min()
 
 
-def test_the_run_shows_what_it_was_and_the_pyfunc_agrees(cut) -> None:
+def test_the_run_shows_what_it_was_and_the_pyfunc_agrees(cut, monkeypatch) -> None:
     import mlflow
 
+    monkeypatch.setattr(sys, "path", list(sys.path))  # which `load_model` puts the model's own code in front of
     settings, told = cut
     tracking = Tracking(settings.tracking_uri, "qts")
     run = tracking.client.search_runs([tracking.experiment_id], "tags.`qts.job` = 'regime'")[0]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+import qts
 from qts import __version__, cli
 from qts.commands import common, demo
 from qts.errors import DataError, MissingInput
@@ -177,11 +178,16 @@ def test_help_imports_nothing_heavy():
     heavy = ("pandas", "pyspark", "mlflow", "pyarrow", "pydantic", "structlog", "numpy")
     found = f"print(*(m for m in {heavy} if m in sys.modules), file=sys.stderr)"
     code = f"import sys, qts.cli; qts.cli.main(['--help']); {found}"
-    path = os.pathsep.join(sys.path)
+    # Not all of sys.path: MLflow puts the code that a loaded model carries in front of it.
+    path = str(Path(qts.__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
     )
-    assert (done.returncode, done.stderr.strip()) == (0, ""), path
+    assert (done.returncode, done.stderr.strip()) == (0, "")
 
 
 def test_every_job_file_is_a_job():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
+from deltalake.fs import DeltaStorageHandler
 from hypothesis import given
 from hypothesis import strategies as st
 
+import qts
 from qts.errors import StoreError
 from qts.store.ledger import Ledger, conform, only_done
 from qts.store.tables import TABLES, Table, table
@@ -248,6 +252,25 @@ def test_a_read_only_table_is_an_error_that_says_so(ledger):
         for folder in folders:
             folder.chmod(0o755)
     assert ledger.read("controls")["control_id"].to_pylist() == ["a"]
+
+
+def test_arrow_opens_files_without_python(ledger, monkeypatch):
+    def refused(*_: object) -> None:
+        raise AssertionError("called from a thread of Arrow's, which may outlive the interpreter")
+
+    monkeypatch.setattr(DeltaStorageHandler, "open_input_file", refused)
+    ledger.append("controls", controls("a"))
+    assert ledger.read("controls")["control_id"].to_pylist() == ["a"]
+
+
+@pytest.mark.slow
+def test_a_process_that_reads_last_of_all_ends_well(ledger):
+    for n in range(12):
+        ledger.append("controls", controls(*(f"{n}-{k}" for k in range(5000))))
+    code = f"from qts.store.ledger import Ledger; Ledger({str(ledger.root)!r}).read('controls', columns=['control_id'])"
+    path = str(Path(qts.__file__).parents[1])
+    for _ in range(60):  # 6 of 80 aborted while Arrow's threads still closed files through Python
+        subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
 
 
 @pytest.mark.parametrize("declared", TABLES.values(), ids=lambda declared: declared.name)
