@@ -159,8 +159,11 @@ def stop_on_failure(suite: Suite, results: Sequence[Result], source: str, batch:
 
 
 def warm_up() -> None:
-    """Loads Great Expectations in the background: it takes seconds, which the first batch need not wait for."""
-    threading.Thread(target=_validator, name="expectations", daemon=True).start()
+    """Loads Great Expectations in the background: it takes seconds, which the first batch need not wait for.
+
+    A process that ends earlier waits for it: a thread that is cut off inside a library's C++ would abort the process.
+    """
+    threading.Thread(target=_validator, name="expectations").start()
 
 
 def _rule(entry: Any, path: Path, default: Action) -> Rule:
