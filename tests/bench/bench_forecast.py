@@ -1,7 +1,7 @@
 """The forecast job: what Spark adds to the fits, and what a new bar costs.
 
 Overhead: the fits of one bucket by `FitBucket` as a Spark task, beside the same call in this process; one core each.
-Scoring: `qts forecast --once` after one new bar of every instrument, from reading the tables to the last row written.
+Scoring: one batch of the running job after one new bar of every instrument, from planning to the last row written.
 """
 
 from __future__ import annotations
@@ -66,14 +66,15 @@ def scoring(settings: Settings, given: argparse.Namespace) -> None:
     ledger = Ledger(settings.tables)
     start, turns = 250, 1 if given.quick else 5
     ledger.append("bars_history", as_table(bars[bars["bar"] < start]))
-    forecast.run(settings)
+    job = forecast.Job(settings)
+    job.next_batch()
     taken, rows = [], []
     for bar in range(start, start + turns + 1):
         ledger.append("bars_history", as_table(bars[bars["bar"] == bar]))
         summary: list[dict[str, object]] = []
-        taken.append(seconds_of(lambda: summary.append(forecast.run(settings)), clock=perf_counter))  # noqa: B023
+        taken.append(seconds_of(lambda: summary.append(job.next_batch()), clock=perf_counter))  # noqa: B023
         rows.append(summary[0]["forecasts"])
-    details = {"forecasts a bar": float(str(rows[-1])), "models": len(MODELS)}
+    details = {"forecasts a bar": float(str(rows[-1])), "models": len(MODELS), "after the history, s": taken[0]}
     publish(record_of("forecast_scoring", taken[1:], source="simulated", details=details), given)
 
 

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from qts.mlops.registry import CHAMPION, Registry
 from qts.mlops.tracking import Tracking
-from qts.pipeline import forecast
+from qts.pipeline import forecast, forecast_batch
 from qts.settings import Forecast, Settings
 from qts.store.ledger import Ledger
 
@@ -62,7 +62,7 @@ def test_an_alias_that_moved_changes_nothing(
         shutil.copytree(plain.workdir, other.workdir)
     forecast.run(plain)
     with monkeypatch.context() as patch:
-        patch.setattr(forecast._Batch, "_write", lambda *_: 1 / 0)
+        patch.setattr(forecast_batch.Batch, "_append", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             forecast.run(killed)
     move_alias(killed)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from pyspark.sql import SparkSession
 from qts.errors import ConfigError, MissingInput, ModelUnavailable
 from qts.mlops.registry import Registry
 from qts.mlops.tracking import Tracking
-from qts.pipeline import forecast
+from qts.pipeline import forecast, forecast_online, forecast_survey
 from qts.pipeline.batches import BatchLog
 from qts.settings import Forecast, Mlflow, Settings
 from qts.store.ledger import Ledger
@@ -172,6 +173,39 @@ def test_a_second_run_appends_nothing_and_new_bars_only_themselves(
     assert grown["forecasts"] == len(new) == len(after) - len(before) == 3 * 4 * 3 * 2
     assert grown["mlflow_runs"] == 0
     pd.testing.assert_frame_equal(after[after["made_at"] <= before["made_at"].max()].reset_index(drop=True), before)
+
+
+def test_stepping_through_bars_gives_the_bits_of_reading_the_history(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stepped, read = tmp_path / "stepped", tmp_path / "read"
+    settings = _settings(stepped, models=("naive", "har", "har_leverage", "arima"))
+    Ledger(settings.tables).append("bars_history", _bars(240))
+    forecast.run(settings)
+    shutil.copytree(stepped, read)
+    monkeypatch.setattr(forecast_online, "_EVERY", 2)  # snapshots in between, and bars to step through again
+    with monkeypatch.context() as patch:
+        # Neither what came in a stream nor what came late or twice needs Spark.
+        patch.setattr(forecast, "spark_session", lambda _: pytest.fail("read the history"))
+        log = BatchLog(Ledger(settings.tables), "trade", "stream")
+        job = forecast.Job(settings)
+        for number, bar in enumerate(range(240, 247)):
+            if number % 3:
+                log.append("bars", number, _bars(bar + 1, first=bar - 1))
+                log.done(number, {})
+            else:
+                Ledger(settings.tables).append("bars_history", _bars(bar + 1, first=bar))
+            if number == 4:
+                job = forecast.Job(settings)  # a restart
+            assert job.next_batch()["forecasts"] == 4 * 7
+    other = _settings(read, models=settings.forecast.models, buckets=2)
+    Ledger(other.tables).append("bars_history", _bars(247, first=240))
+    monkeypatch.setattr(forecast_survey, "MOST_NEW", 0)
+    assert forecast.run(other)["forecasts"] == 7 * 4 * 7
+    kept = [
+        _read(which).query("batch_id > 0").drop(columns=["checkpoint_id", "batch_id"]) for which in (settings, other)
+    ]
+    pd.testing.assert_frame_equal(*(rows.reset_index(drop=True) for rows in kept))
 
 
 @pytest.mark.parametrize("broken", ["make", pytest.param("save_state", marks=pytest.mark.slow), "done"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ def _history(rows: dict[str, np.ndarray], instruments: int, keep: np.ndarray | N
     return History.pack([f"S{n:02}" for n in range(instruments)], **chosen, interval=_DAY)
 
 
+def _following(rows: dict[str, np.ndarray], begin: int, end: int) -> History:
+    """The bars of some days, each instrument's packed behind the last good one before them."""
+    times, usable = rows["times"] // _DAY, np.isfinite(rows["close"])
+    kept = (begin <= times) & (times < end)
+    for n in range(3):
+        before = usable & (rows["code"] == n) & (times < begin)
+        kept |= before & (times == times[before].max())
+    return _history(rows, 3, kept)
+
+
 def _figures(forecasts: dict[str, Forecast]) -> dict[tuple[str, str], np.ndarray]:
     return {(t, f.name): getattr(forecast, f.name) for t, forecast in forecasts.items() for f in fields(forecast)}
 
@@ -60,10 +71,38 @@ def test_the_future_never_changes_a_past_forecast(model: Forecaster, seed: int, 
     rows = _rows(200, 3, seed)
     whole, part = _history(rows, 3), _history(rows, 3, rows["times"] < cut * _DAY)
     params = model.fit(whole.first(np.full(3, 100)))
-    long, short = _figures(model.forecast(params, whole)), _figures(model.forecast(params, part))
+    long, short = _figures(model.run(params, whole)[0]), _figures(model.run(params, part)[0])
     inside = part.inside
     for name, values in short.items():
         np.testing.assert_array_equal(values[inside], long[name][: len(values)][inside])
+
+
+@models
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), cuts=st.lists(st.integers(150, 199), min_size=1, max_size=4, unique=True))
+def test_a_state_that_is_carried_gives_the_bits_of_the_whole_history(
+    model: Forecaster, seed: int, cuts: list[int]
+) -> None:
+    rows = _rows(200, 3, seed)
+    whole = _history(rows, 3)
+    params = model.fit(whole.first(np.full(3, 100)))
+    together, last = model.run(params, whole)
+    part = _history(rows, 3, rows["times"] < min(cuts) * _DAY)
+    _, state = model.run(params, part)
+    assert state["ready"].all()
+    row, expected = part.length, _figures(together)
+    for begin, end in itertools.pairwise([*sorted(cuts), 200]):
+        # One instrument's last bar stays away from a batch now and then: the others go on without it.
+        fresh = _following(rows, begin, end)
+        forecasts, state = model.run(params, fresh, state)
+        for name, values in _figures(forecasts).items():
+            for n in range(3):
+                found = values[: fresh.length[n], n]
+                np.testing.assert_array_equal(found, expected[name][row[n] : row[n] + fresh.length[n], n])
+        row = row + fresh.length
+    assert {key: values.shape for key, values in state.items()} == {key: values.shape for key, values in last.items()}
+    for key, values in last.items():
+        np.testing.assert_array_equal(state[key], values)
 
 
 @models
@@ -71,12 +110,12 @@ def test_the_future_never_changes_a_past_forecast(model: Forecaster, seed: int, 
 def test_bits_do_not_depend_on_who_else_is_in_the_bucket(model: Forecaster, buckets: int) -> None:
     whole = _history(_rows(260, 7, 5), 7)
     params = model.fit(whole.first(whole.length // 2))
-    together = _figures(model.forecast(params, whole))
+    together = _figures(model.run(params, whole)[0])
     for bucket in range(buckets):
         columns = list(range(bucket, 7, buckets))
         part = whole.columns(columns)
         assert model.fit(part.first(part.length // 2)) == [params[n] for n in columns]
-        alone = _figures(model.forecast([params[n] for n in columns], part))
+        alone = _figures(model.run([params[n] for n in columns], part)[0])
         for name, values in alone.items():
             np.testing.assert_array_equal(values, together[name][: len(values), columns])
 
@@ -102,7 +141,7 @@ def test_any_series_gives_parameters_and_ordered_intervals(
     for p in params:
         assert p["method"] in {*names(), UNFITTED}
         assert (p["fallback"] == "") == (p["method"] == model.name)
-    for forecast in model.forecast(params, history).values():
+    for forecast in model.run(params, history)[0].values():
         known = np.isfinite(forecast.mean)
         assert np.isfinite([getattr(forecast, f.name)[known] for f in fields(forecast)]).all()
         assert (forecast.sd[known] > 0).all()
@@ -130,7 +169,7 @@ def test_har_is_unbiased_over_its_training_window() -> None:
     har = build(["har"])["har"]
     params = har.fit(history)
     assert [p["method"] for p in params] == ["har", "har"]
-    forecast = har.forecast(params, history)["variance"]
+    forecast = har.run(params, history)[0]["variance"]
     ratio = history.outcome("variance") / forecast.mean
     np.testing.assert_allclose(np.nanmean(ratio, axis=0), 1.0, rtol=1e-9)
 
@@ -138,7 +177,7 @@ def test_har_is_unbiased_over_its_training_window() -> None:
 def test_ewma_is_the_recursion() -> None:
     history = _history(_rows(150, 1, 4), 1)
     ewma = build(["ewma"])["ewma"]
-    mean = ewma.forecast(ewma.fit(history), history)["variance"].mean[:, 0]
+    mean = ewma.run(ewma.fit(history), history)[0]["variance"].mean[:, 0]
     x = history.variance[:, 0]
     level = x[:20].mean()
     assert np.isnan(mean[:19]).all()
@@ -150,7 +189,7 @@ def test_ewma_is_the_recursion() -> None:
 def test_naive_repeats_the_last_variance() -> None:
     history = _history(_rows(60, 2, 4), 2)
     naive = build(["naive"])["naive"]
-    forecasts = naive.forecast(naive.fit(history), history)
+    forecasts = naive.run(naive.fit(history), history)[0]
     np.testing.assert_array_equal(forecasts["variance"].mean, history.variance)
     sd = np.sqrt(pd.DataFrame(history.returns**2).expanding().mean().to_numpy())
     np.testing.assert_allclose(forecasts["return"].sd[history.inside], sd[history.inside], rtol=1e-12)
@@ -218,7 +257,7 @@ def _out_of_sample(close: Any, variance: Any, times: Any) -> dict[str, dict[str,
     later = np.arange(len(history.times))[:, None] >= train
     found: dict[str, dict[str, float]] = {}
     for model in build(["naive", "ewma", "har", "har_leverage"]).values():
-        forecasts = model.forecast(model.fit(history.first(train)), history)
+        forecasts = model.run(model.fit(history.first(train)), history)[0]
         found[model.name] = {}
         for target, forecast in forecasts.items():
             found[model.name] |= Score.of(target, forecast, history.outcome(target), later).metrics(target)

@@ -26,7 +26,7 @@ def test_drift_forecasts_the_mean_return_of_the_training_window() -> None:
     drift = build(["drift"])["drift"]
     history = _history(300, drift=0.002)
     params = drift.fit(history.first(np.full(3, 200)))
-    found = drift.forecast(params, history)["return"]
+    found = drift.run(params, history)[0]["return"]
     expected = history.returns[1:200].mean(axis=0)  # the first level is the first bar's
     np.testing.assert_allclose(found.mean[199:299], np.tile(expected, (100, 1)), rtol=1e-6)
     assert np.isnan(found.mean[:199]).all()
@@ -37,7 +37,7 @@ def test_drift_forecasts_the_mean_return_of_the_training_window() -> None:
 def test_intervals_are_calibrated_by_the_errors_since_training() -> None:
     arima = build(["arima"])["arima"]
     history = _history(400)
-    found = arima.forecast(arima.fit(history.first(np.full(3, 100))), history)["return"]
+    found = arima.run(arima.fit(history.first(np.full(3, 100))), history)[0]["return"]
     outcome = history.outcome("return")
     inside = (found.lower_80 <= outcome) & (outcome <= found.upper_80)
     judged = np.isfinite(outcome) & np.isfinite(found.mean)
@@ -50,7 +50,7 @@ def test_a_forecast_depends_on_its_past_alone(name: str) -> None:
     model = build([name])[name]
     params = model.fit(_history(130).first(np.full(3, 100)))
     assert {p["method"] for p in params} <= {name, "naive"}
-    whole, part = (model.forecast(params, _history(bars))["return"] for bars in (130, 110))
+    whole, part = (model.run(params, _history(bars))[0]["return"] for bars in (130, 110))
     for field in fields(whole):
         np.testing.assert_array_equal(getattr(whole, field.name)[:109], getattr(part, field.name)[:109])
     assert np.isfinite(part.mean[99:]).all()
@@ -59,7 +59,7 @@ def test_a_forecast_depends_on_its_past_alone(name: str) -> None:
 def test_a_history_that_ends_inside_the_training_window_gets_nothing() -> None:
     smoothing = build(["smoothing"])["smoothing"]
     params = smoothing.fit(_history(200))
-    assert np.isnan(smoothing.forecast(params, _history(150))["return"].mean).all()
+    assert np.isnan(smoothing.run(params, _history(150))[0]["return"].mean).all()
     few = smoothing.fit(_history(5))
     assert [p["method"] for p in few] == [UNFITTED] * 3
     assert few[0]["fallback"] == "smoothing: 4 bars, 10 needed"

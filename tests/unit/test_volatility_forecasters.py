@@ -43,7 +43,7 @@ def test_each_model_fits_forecasts_and_does_not_see_the_future(model) -> None:
     params = model.fit(whole.first(np.full(3, 180)))
     assert [p["method"] for p in params] == [model.name] * 3
     cut = whole.first(np.full(3, 220))
-    long, short = model.forecast(params, whole), model.forecast(params, cut)
+    long, short = model.run(params, whole)[0], model.run(params, cut)[0]
     for target, forecast in short.items():
         for field in fields(forecast):
             values = getattr(forecast, field.name)
@@ -52,7 +52,7 @@ def test_each_model_fits_forecasts_and_does_not_see_the_future(model) -> None:
         assert (forecast.lower_95 <= forecast.lower_80)[180:].all()
         assert (forecast.upper_80 <= forecast.upper_95)[180:].all()
     one = whole.columns([1])
-    alone = model.forecast(model.fit(one.first(np.array([180]))), one)
+    alone = model.run(model.fit(one.first(np.array([180]))), one)[0]
     np.testing.assert_array_equal(alone["variance"].upper_95[:, 0], long["variance"].upper_95[:, 1])
 
 
@@ -110,7 +110,7 @@ def test_bands_start_where_each_training_ends_and_then_learn() -> None:
     scores = rng.normal(size=(1500, 3))
     scores[800:] *= 3.0
     trained = np.array([300, 500, 1501])  # the last one's training window is not in these rows
-    bands = online_bands(scores, trained)
+    bands, _ = online_bands(scores, trained)
     for n, begin in ((0, 299), (1, 499)):
         assert np.isnan(bands[0][:begin, n]).all()
         assert np.isfinite(bands[0][begin:, n]).all()
@@ -122,5 +122,5 @@ def test_bands_start_where_each_training_ends_and_then_learn() -> None:
     assert np.isnan(bands[0][:, 2]).all()
     first = np.sort(scores[50:300, 0])
     assert bands[2][299, 0] == pytest.approx(np.quantile(first, 0.025, method="weibull"))
-    alone = online_bands(scores[:, 1:2], trained[1:2])
+    alone, _ = online_bands(scores[:, 1:2], trained[1:2])
     np.testing.assert_array_equal(alone[3][:, 0], bands[3][:, 1])

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from qts.forecast.history import History
-from qts.market.bar import Array
+from qts.market.bar import Array, State
 
 #: What a forecaster learnt about one instrument: a JSON object, so that a model version is readable text.
 #: Every forecaster sets `method` (the model that was fitted in the end), `fallback` (why it is a simpler one than
@@ -57,7 +57,7 @@ class Forecaster(Protocol):
     """One family of models, for all instruments of a history at once.
 
     Both targets are of the next bar: `return`, its log return from close to close, and `variance`, its variance proxy
-    (`History.pack`). A forecaster is causal: `forecast` at row t uses rows up to t only, so that appending rows never
+    (`History.pack`). A forecaster is causal: a forecast at row t uses rows up to t only, so that appending rows never
     changes a forecast that was made before them; and a column's bits do not depend on the other columns.
     """
 
@@ -80,8 +80,21 @@ class Forecaster(Protocol):
         """Parameters of each instrument. Never raises for a series: one that cannot be fitted gets a simpler model."""
         ...
 
-    def forecast(self, params: Sequence[Params], history: History) -> dict[str, Forecast]:
-        """Forecasts by target, one `Params` an instrument."""
+    def run(
+        self, params: Sequence[Params], history: History, state: State | None = None
+    ) -> tuple[dict[str, Forecast], State]:
+        """Forecasts by target after every bar of a history, and the state after the last ones.
+
+        With a state the history holds only what came since; whatever the cuts, the bits are the same.
+
+        Args:
+            params: one an instrument.
+            state: what an earlier call returned for the same parameters.
+
+        Returns:
+            Forecasts, and arrays whose first axis is the instrument, but for `shared.*`. The array `ready` says which
+            instruments can go on from here: too few bars cannot, and need their whole history again.
+        """
         ...
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from qts.forecast.base import CannotFit, Params
 from qts.forecast.ewma import Ewma
 from qts.forecast.history import History
+from qts.forecast.memory import KEPT, Memory
 from qts.forecast.scale import ScaleForecaster
 from qts.market.bar import Array
 
-_WINDOWS = (1, 5, 22)  # bars; a day, a week and a month of daily bars
+_WINDOWS = (1, 5, KEPT)  # bars; a day, a week and a month of daily bars
 _FEWEST = 60  # observations for 4 coefficients
 _CEILING = 10.0  # times the largest variance in training
 
@@ -49,7 +50,7 @@ class Har(ScaleForecaster):
             raise CannotFit("the variance is constant, or its lags are collinear")
         return {"beta": [float(b) for b in beta], "ceiling": float(_CEILING * history.variance.max())}
 
-    def scales(self, params: Sequence[Params], history: History) -> tuple[Array, Array]:
+    def scales(self, params: Sequence[Params], history: History, memory: Memory) -> tuple[Array, Array]:
         """The exponential of the fit, for both targets; between the floor and the ceiling, for logs reach far."""
         beta = np.array([p["beta"] for p in params], np.float64)
         fit = beta[:, 0] + np.zeros(history.variance.shape)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qts.market.bar import Array, IntArray
+from qts.market.bar import Array, IntArray, State
 
 #: Measures of a history that only some models use.
 FURTHER = ("semivariance_minus", "semivariance_plus", "quarticity")
@@ -139,6 +139,35 @@ class History:
             length,
             self.floor,
             **self._further(lambda values: np.where(beyond, np.nan, values[:rows])),
+        )
+
+    def tail(self, rows: int) -> State:
+        """The last rows of each column by name, shape (N, rows); NaN before a column's first row."""
+        place = self.length[:, None] + np.arange(-rows, 0)
+        every = np.arange(len(self.length))[:, None]
+
+        def last(values: Array) -> Array:
+            if not len(values):
+                return np.full(place.shape, np.nan)
+            return np.where(place >= 0, values[np.maximum(place, 0), every], np.nan)
+
+        return {"returns": last(self.returns), "variance": last(self.variance), **self._further(last)}
+
+    def behind(self, tail: State) -> History:
+        """These bars behind those of a `tail`, whose times are not known."""
+        rows = tail["returns"].shape[1]
+
+        def joined(name: str) -> Array:
+            return np.concatenate([tail[name].T, getattr(self, name)])
+
+        measures: dict[str, Any] = {name: joined(name) for name in FURTHER if getattr(self, name) is not None}
+        return replace(
+            self,
+            times=np.concatenate([np.zeros((rows, len(self.length)), np.int64), self.times]),
+            returns=joined("returns"),
+            variance=joined("variance"),
+            length=self.length + rows,
+            **measures,
         )
 
     def _further(self, part: Callable[[Array], Array]) -> dict[str, Any]:

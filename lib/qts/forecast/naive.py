@@ -9,6 +9,7 @@ import numpy as np
 
 from qts.forecast.base import Params
 from qts.forecast.history import History
+from qts.forecast.memory import Memory
 from qts.forecast.scale import ScaleForecaster
 from qts.market.bar import Array
 
@@ -22,8 +23,8 @@ class Naive(ScaleForecaster):
 
     name: ClassVar[str] = "naive"
 
-    def scales(self, params: Sequence[Params], history: History) -> tuple[Array, Array]:
+    def scales(self, params: Sequence[Params], history: History, memory: Memory) -> tuple[Array, Array]:
         """The last variance, and the mean squared return so far."""
-        bars = np.arange(1, len(history.returns) + 1)[:, None]
-        squared = np.cumsum(history.returns**2, axis=0) / bars
+        squared = memory.total("squared", history.returns**2) / memory.count(len(history.returns))
+        squared = np.where(np.isnan(history.returns), np.nan, squared)
         return history.variance, np.maximum(squared, history.floor)

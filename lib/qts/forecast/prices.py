@@ -14,8 +14,9 @@ from qts.errors import DataError
 from qts.forecast.base import UNFITTED, Forecast, Params
 from qts.forecast.conformal import AdaptiveConformal
 from qts.forecast.history import History
+from qts.forecast.memory import part_of, replaced
 from qts.forecast.point import registry
-from qts.forecast.point.base import COVERAGES, Panel, PointModel, Predictive, load, save
+from qts.forecast.point.base import COVERAGES, Panel, PointModel, load, rows_of, save
 from qts.market.bar import Array, IntArray, State
 
 _FEWEST = 10  # bars
@@ -72,37 +73,86 @@ class PriceForecaster:
             }
         return found
 
-    def forecast(self, params: Sequence[Params], history: History) -> dict[str, Forecast]:
-        """See `Forecaster.forecast`; nothing for the bars of the training window but its last."""
+    def run(
+        self, params: Sequence[Params], history: History, state: State | None = None
+    ) -> tuple[dict[str, Forecast], State]:
+        """See `Forecaster.run`; nothing for the bars of the training window but its last."""
         found = Forecast.empty(history.returns.shape)
+        after: State = {"ready": np.ones(len(params), np.bool_)} if state is None else dict(state)
         columns = [n for n, p in enumerate(params) if p["method"] != UNFITTED]
         if columns:
-            found.put(columns, self._forecast([params[n] for n in columns], history.columns(columns)))
-        return {"return": found}
+            part, own = history.columns(columns), [params[n] for n in columns]
+            if state is None:
+                forecast, held = self._from_training(own, part)
+            else:
+                first = np.zeros(len(columns), np.int64)
+                forecast, held = self._onward(rows_of(state, columns), part, first)
+            found.put(columns, forecast)
+            for key, values in held.items():
+                after[key] = values if key.startswith("shared.") else replaced(after.get(key), columns, values, params)
+        return {"return": found}, after
 
-    def _forecast(self, params: Sequence[Params], history: History) -> Forecast:
-        found, model = Forecast.empty(history.returns.shape), self._build()
-        state = _joined(params)
+    def _from_training(self, params: Sequence[Params], history: History) -> tuple[Forecast, State]:
         until = np.array([p["trained_until"] for p in params], np.int64)
         trained = (history.inside & (history.times <= until)).sum(axis=0)
-        level = _levels(params, history, trained)
-        conformal = _CONFORMAL.start(len(params))
-        every, ahead = np.arange(len(params)), model.forecast(state, 1)
+        level, every = np.cumsum(history.returns, axis=0), np.arange(len(params))
+        total = np.where(trained > 0, level[np.maximum(trained - 1, 0), every], 0.0) if len(level) else 0.0 * trained
         # A history that ends inside the training window has no bar to which the state belongs.
         reached = (history.times >= until).any(axis=0) | (trained < history.length)
-        for i in range(int((history.length - trained).max(initial=0)) + 1):
-            row = trained - 1 + i
-            if i:
-                inside = row < history.length
-                value, at = _row(level, history.times, row, inside)
-                conformal = _CONFORMAL.update(conformal, (value - ahead.mean[:, 0]) / ahead.sd[:, 0])
-                # A column that has ended is never read again; its state may step on.
-                state = model.update(state, value, at)
-                ahead = model.forecast(state, 1)
-            here = np.flatnonzero(reached & (row >= 0) & (row < history.length))
-            figures = _figures(ahead, level[np.clip(row, 0, None), every], _CONFORMAL.interval(conformal))
-            for name, values in figures.items():
+        state: State = {
+            **{key if key.startswith("shared.") else f"model.{key}": v for key, v in _joined(params).items()},
+            **{f"conformal.{key}": v for key, v in _CONFORMAL.start(len(params)).items()},
+            # The log price is counted as in training: equal at the last bar that the model was fitted to.
+            "total": total,
+            "anchor": total,
+            "level": np.array([p["level"] for p in params]),
+            "ready": reached,
+        }
+        found, after = self._onward(state, history, trained)
+        here = np.flatnonzero(reached & (trained > 0))
+        figures = self._figures(state)
+        for name, values in figures.items():
+            getattr(found, name)[trained[here] - 1, here] = values[here]
+        return found, after
+
+    def _onward(self, state: State, history: History, first: IntArray) -> tuple[Forecast, State]:
+        """Forecasts after each bar from row `first` of each column on, and the state at the end."""
+        found, every = Forecast.empty(history.returns.shape), np.arange(len(first))
+        for i in range(int((history.length - first).max(initial=0))):
+            inside = first + i < history.length
+            row = np.where(inside, first + i, 0)
+            state = self._step(state, history.returns[row, every], history.times[row, every], inside)
+            here = np.flatnonzero(inside)
+            for name, values in self._figures(state).items():
                 getattr(found, name)[row[here], here] = values[here]
+        return found, state
+
+    def _step(self, state: State, change: Array, at: IntArray, inside: Any) -> State:
+        """The state after one more bar of the columns that have one."""
+        model, own = self._build(), _own(state)
+        ahead, total = model.forecast(own, 1), state["total"] + np.where(inside, change, 0.0)
+        value = np.where(inside, total - state["anchor"] + state["level"], np.nan)
+        conformal = _CONFORMAL.update(_conformal(state), (value - ahead.mean[:, 0]) / ahead.sd[:, 0])
+        stepped = model.update(own, value, np.where(inside, at, 0))
+        if not inside.all():
+            stepped = {key: _where(key, inside, values, own[key]) for key, values in stepped.items()}
+        return {
+            **state,
+            **{key if key.startswith("shared.") else f"model.{key}": v for key, v in stepped.items()},
+            **{f"conformal.{key}": v for key, v in conformal.items()},
+            "total": total,
+        }
+
+    def _figures(self, state: State) -> dict[str, Array]:
+        """The next return's distribution: that of the next level, less the level now."""
+        ahead, bounds = self._build().forecast(_own(state), 1), _CONFORMAL.interval(_conformal(state))
+        level = state["total"] - state["anchor"] + state["level"]
+        mean, sd = ahead.mean[:, 0] - level, ahead.sd[:, 0]
+        found = {"mean": mean, "sd": sd}
+        for side, at, tail in (("lower", bounds[0], -1), ("upper", bounds[1], 1)):
+            for i, coverage in enumerate(COVERAGES):
+                own = ahead.quantile((1 + tail * coverage) / 2)[:, 0] - level
+                found[f"{side}_{100 * coverage:.0f}"] = np.where(np.isnan(at[:, i]), own, mean + sd * at[:, i])
         return found
 
     def _unfitted(self, history: History, n: int) -> Params:
@@ -124,27 +174,21 @@ def price_forecasters() -> dict[str, Callable[[], PriceForecaster]]:
     return {name: maker(name, model) for name, model in _NAMES.items()}
 
 
-def _levels(params: Sequence[Params], history: History, trained: IntArray) -> Array:
-    """Log prices counted as in training: equal at the last bar that the model was fitted to."""
-    level = np.cumsum(history.returns, axis=0)
-    anchor = np.array([level[t - 1, n] if t else 0.0 for n, t in enumerate(trained)])
-    return np.asarray(level - anchor + np.array([p["level"] for p in params]))
+def _own(state: State) -> State:
+    """The model's part of a state."""
+    shared = {key: values for key, values in state.items() if key.startswith("shared.")}
+    return shared | part_of(state, "model.")
 
 
-def _row(level: Array, times: IntArray, row: IntArray, inside: Any) -> tuple[Array, IntArray]:
-    place = np.where(inside, row, 0), np.arange(len(row))
-    return np.where(inside, level[place], np.nan), np.where(inside, times[place], 0)
+def _conformal(state: State) -> State:
+    return part_of(state, "conformal.")
 
 
-def _figures(ahead: Predictive, level: Array, bounds: tuple[Array, Array]) -> dict[str, Array]:
-    """The next return's distribution: that of the next level, less the level now."""
-    mean, sd = ahead.mean[:, 0] - level, ahead.sd[:, 0]
-    found = {"mean": mean, "sd": sd}
-    for side, at, tail in (("lower", bounds[0], -1), ("upper", bounds[1], 1)):
-        for i, coverage in enumerate(COVERAGES):
-            own = ahead.quantile((1 + tail * coverage) / 2)[:, 0] - level
-            found[f"{side}_{100 * coverage:.0f}"] = np.where(np.isnan(at[:, i]), own, mean + sd * at[:, i])
-    return found
+def _where(key: str, inside: Any, new: Any, old: Any) -> Any:
+    """The new rows of the columns inside; what is shared is new for all."""
+    if key.startswith("shared."):
+        return new
+    return np.where(inside.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
 
 
 def _joined(params: Sequence[Params]) -> State:

@@ -10,15 +10,16 @@ of 95% of the Dow Jones' variances in the second half of 2000 to 2018.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from qts.forecast.bands import online_bands
+from qts.forecast.bands import Bands, next_bands, online_bands
 from qts.forecast.base import PROBABILITIES, UNFITTED, CannotFit, Forecast, Params
 from qts.forecast.history import History
-from qts.market.bar import Array, IntArray
+from qts.forecast.memory import KEPT, START, Memory, part_of, replaced
+from qts.market.bar import Array, IntArray, State
 
 
 class ScaleForecaster(ABC):
@@ -46,26 +47,58 @@ class ScaleForecaster(ABC):
         return {}
 
     @abstractmethod
-    def scales(self, params: Sequence[Params], history: History) -> tuple[Array, Array]:
-        """Scale of the next bar's variance and of its squared return, each of shape (T, N), from rows up to t only."""
+    def scales(self, params: Sequence[Params], history: History, memory: Memory) -> tuple[Array, Array]:
+        """Scale of the next bar's variance and of its squared return, each of shape (T, N), from rows up to t only.
+
+        Args:
+            memory: does all that looks back further than `memory.KEPT` bars.
+        """
 
     def fit(self, history: History) -> list[Params]:
         """Parameters of each instrument, see `Forecaster.fit`."""
         return [self._fit_or_fall_back(history.columns([n])) for n in range(len(history.instruments))]
 
-    def forecast(self, params: Sequence[Params], history: History) -> dict[str, Forecast]:
-        """Forecasts by target, see `Forecaster.forecast`; each instrument by the method that was fitted to it."""
+    def run(
+        self, params: Sequence[Params], history: History, state: State | None = None
+    ) -> tuple[dict[str, Forecast], State]:
+        """See `Forecaster.run`; each instrument by the method that was fitted to it."""
         found = {target: Forecast.empty(history.returns.shape) for target in self.targets}
+        after: State = {"ready": np.ones(len(params), np.bool_)} if state is None else dict(state)
         methods = self._methods()
         for method in sorted({p["method"] for p in params} - {UNFITTED}):
             columns = [n for n, p in enumerate(params) if p["method"] == method]
-            part = history.columns(columns)
-            own = [params[n] for n in columns]
-            variance, squared = methods[method].scales(own, part)
-            trained = _trained_bars(own, part)
-            found["variance"].put(columns, _of_variance(own, variance, part.variance, trained))
-            found["return"].put(columns, _of_return(own, squared, part.returns, trained))
-        return found
+            part, own = history.columns(columns), [params[n] for n in columns]
+            before = None if state is None else {key: values[columns] for key, values in state.items()}
+            forecasts, held = methods[method]._run(own, part, before)
+            for target, forecast in forecasts.items():
+                found[target].put(columns, forecast)
+            for key, values in held.items():
+                after[key] = replaced(after.get(key), columns, values, params)
+        return found, after
+
+    def _run(
+        self, params: Sequence[Params], history: History, state: State | None
+    ) -> tuple[dict[str, Forecast], State]:
+        """Forecasts and state of instruments that all got this method."""
+        if state is None:
+            trained, whole = _trained_bars(params, history), history
+            memory, seen = Memory(history.length), 0
+            ready = (history.length >= KEPT + START) & (trained <= history.length)
+        else:
+            whole, seen = history.behind(part_of(state, "tail.")), KEPT
+            memory, ready = Memory(whole.length, part_of(state, "carried.")), state["ready"]
+        found: dict[str, Forecast] = {}
+        after: State = {"ready": ready}
+        for target, scale in zip(("variance", "return"), self.scales(params, whole, memory), strict=True):
+            scores = _SCORES[target](whole, scale)[seen:]
+            if state is None:
+                bands, conformal = online_bands(scores, trained)
+            else:
+                bands, conformal = next_bands(scores, part_of(state, f"{target}."))
+            found[target] = _FORECASTS[target]([p[target] for p in params], scale[seen:], bands)
+            after |= {f"{target}.{key}": values for key, values in conformal.items()}
+        after |= {f"carried.{key}": values for key, values in memory.after.items()}
+        return found, after | {f"tail.{key}": values for key, values in whole.tail(KEPT).items()}
 
     def _methods(self) -> dict[str, ScaleForecaster]:
         chain: list[ScaleForecaster] = [self]
@@ -87,7 +120,7 @@ class ScaleForecaster(ABC):
 
     def _fit_one(self, history: History) -> Params:
         params = self.coefficients(history)
-        c, s = self.scales([params], history)
+        c, s = self.scales([params], history, Memory(history.length))
         v, r = history.next_bar(history.variance), history.next_bar(history.returns)
         known = np.isfinite(c) & np.isfinite(s) & np.isfinite(v) & np.isfinite(r)
         if known.sum() < self.fewest:
@@ -135,20 +168,27 @@ def _trained_bars(params: Sequence[Params], history: History) -> IntArray:
     return np.asarray(np.where(reached, bars, len(history.times) + 1), np.int64)
 
 
-def _of_variance(params: Sequence[Params], scale: Array, variance: Array, trained: IntArray) -> Forecast:
-    fitted = [p["variance"] for p in params]
-    bands = online_bands(np.log(variance / _before(scale)), trained)
+def _of_variance(fitted: Sequence[Mapping[str, Any]], scale: Array, bands: Bands) -> Forecast:
     quantiles = (np.where(np.isnan(b), q, np.exp(b)) for b, q in zip(bands, _each_quantile(fitted), strict=True))
     return Forecast(scale * _each(fitted, "level"), scale * _each(fitted, "sd"), *(scale * q for q in quantiles))
 
 
-def _of_return(params: Sequence[Params], squared: Array, returns: Array, trained: IntArray) -> Forecast:
-    fitted = [p["return"] for p in params]
+def _of_return(fitted: Sequence[Mapping[str, Any]], squared: Array, bands: Bands) -> Forecast:
     sd = np.sqrt(squared)
     mean = np.where(np.isnan(sd), np.nan, 0.0)
-    bands = online_bands(returns / _before(sd), trained)
     quantiles = (np.where(np.isnan(b), q, b) for b, q in zip(bands, _each_quantile(fitted), strict=True))
     return Forecast(mean, sd * _each(fitted, "sd"), *(sd * q for q in quantiles))
+
+
+#: By target: the scores of what came, given what was said a bar earlier, and the forecast from a scale and bounds.
+_SCORES: Mapping[str, Callable[[History, Array], Array]] = {
+    "variance": lambda history, scale: np.log(history.variance / _before(scale)),
+    "return": lambda history, squared: history.returns / _before(np.sqrt(squared)),
+}
+_FORECASTS: Mapping[str, Callable[[Sequence[Mapping[str, Any]], Array, Bands], Forecast]] = {
+    "variance": _of_variance,
+    "return": _of_return,
+}
 
 
 def _before(values: Array) -> Array:

@@ -150,7 +150,7 @@ class PyFunc:
         unknown: Params = {"method": UNFITTED}
         params = [self.bundle.parameters.get(name, unknown) for name in history.instruments]
         parts = []
-        for target, forecast in build([self.bundle.model])[self.bundle.model].forecast(params, history).items():
+        for target, forecast in build([self.bundle.model])[self.bundle.model].run(params, history)[0].items():
             row, column = np.nonzero(np.isfinite(forecast.mean))
             figures: dict[str, Any] = {name: values[row, column] for name, values in vars(forecast).items()}
             parts.append(

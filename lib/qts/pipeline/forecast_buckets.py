@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from qts.forecast.base import UNFITTED, Forecaster, Params
+from qts.forecast.base import UNFITTED, Forecast, Forecaster, Params
 from qts.forecast.history import FURTHER, History
 from qts.forecast.registry import build
 from qts.forecast.scores import Score
 from qts.market.bar import IntArray
+from qts.store.columns import arrays_bytes
 
 #: A bar has no `model`; a row of parameters has no bar.
 INPUT = (
@@ -30,6 +31,8 @@ FORECASTS = (
     "instrument string, target string, made_at long, target_time long, horizon long, model string, version string, "
     "mean double, sd double, lower_80 double, upper_80 double, lower_95 double, upper_95 double"
 )
+#: Forecasts, and for each model and bucket a row with nothing but its state.
+SCORED = f"{FORECASTS}, state binary"
 
 #: Whether all instruments are fitted anew, or only those that have no parameters yet.
 Mode = Literal["all", "missing"]
@@ -96,10 +99,12 @@ class ScoreBucket:
         interval: length of a bar, nanoseconds.
         versions: the version of each model whose parameters are among the rows; each set of parameters says as
             `after` which bar, in nanoseconds, was the last to be left out.
+        states: whether the states after the last bars are handed over, too (rows of `SCORED`, not of `FORECASTS`).
     """
 
     interval: int
     versions: Mapping[str, str]
+    states: bool = False
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         history, known = _assemble(batches, self.interval)
@@ -108,28 +113,52 @@ class ScoreBucket:
             columns = [n for n, instrument in enumerate(history.instruments) if instrument in held]
             if columns:
                 part = history.columns(columns)
-                yield from self._rows(model, [held[instrument] for instrument in part.instruments], part)
+                params = [held[instrument] for instrument in part.instruments]
+                forecasts, state = model.run(params, part)
+                after = np.array([p["after"] for p in params], np.int64)
+                for rows in forecast_rows(name, self.versions[name], forecasts, part, after, self.interval):
+                    yield self._with_state(rows, None) if self.states else rows
+                if self.states:
+                    held_by = {**state, "names": np.array(part.instruments, dtype=str)}
+                    yield self._with_state(_nothing_of(name), arrays_bytes(held_by))
 
-    def _rows(self, model: Forecaster, params: list[Params], history: History) -> Iterator[pa.RecordBatch]:
-        after = np.array([p["after"] for p in params], np.int64)
-        names = np.array(history.instruments, dtype=object)
-        for target, forecast in model.forecast(params, history).items():
-            figures = vars(forecast)
-            known = np.logical_and.reduce([np.isfinite(values) for values in figures.values()])
-            row, column = np.nonzero(known & history.inside & (history.times > after))
-            made_at = history.times[row, column]
-            yield pa.RecordBatch.from_pydict(
-                {
-                    "instrument": pa.array(names[column], pa.string()),
-                    "target": pa.array([target] * len(row), pa.string()),
-                    "made_at": made_at // _MICRO,
-                    "target_time": (made_at + self.interval) // _MICRO,
-                    "horizon": np.ones(len(row), np.int64),
-                    "model": pa.array([model.name] * len(row), pa.string()),
-                    "version": pa.array([self.versions[model.name]] * len(row), pa.string()),
-                    **{name: values[row, column] for name, values in figures.items()},
-                }
-            )
+    def _with_state(self, rows: pa.RecordBatch, state: bytes | None) -> pa.RecordBatch:
+        return rows.append_column("state", pa.array([state] * rows.num_rows, pa.binary()))
+
+
+def forecast_rows(
+    model: str, version: str, forecasts: Mapping[str, Forecast], history: History, after: IntArray, interval: int
+) -> Iterator[pa.RecordBatch]:
+    """Rows of the table `forecasts`, one batch a target, of the bars behind `after` (nanoseconds, shape (N,))."""
+    names = np.array(history.instruments, dtype=object)
+    for target, forecast in forecasts.items():
+        figures = vars(forecast)
+        known = np.logical_and.reduce([np.isfinite(values) for values in figures.values()])
+        row, column = np.nonzero(known & history.inside & (history.times > after))
+        made_at = history.times[row, column]
+        yield pa.RecordBatch.from_pydict(
+            {
+                "instrument": pa.array(names[column], pa.string()),
+                "target": pa.array([target] * len(row), pa.string()),
+                "made_at": made_at // _MICRO,
+                "target_time": (made_at + interval) // _MICRO,
+                "horizon": np.ones(len(row), np.int64),
+                "model": pa.array([model] * len(row), pa.string()),
+                "version": pa.array([version] * len(row), pa.string()),
+                **{name: values[row, column] for name, values in figures.items()},
+            }
+        )
+
+
+def _nothing_of(model: str) -> pa.RecordBatch:
+    """A row without a forecast."""
+    texts = {"instrument": None, "target": None, "made_at": None, "target_time": None, "horizon": None}
+    row = {**texts, "model": model, "version": None, **dict.fromkeys(f.name for f in fields(Forecast))}
+    kinds = dict.fromkeys(("made_at", "target_time", "horizon"), pa.int64())
+    kinds |= dict.fromkeys(("instrument", "target", "model", "version"), pa.string())
+    return pa.RecordBatch.from_arrays(
+        [pa.array([value], kinds.get(key, pa.float64())) for key, value in row.items()], names=list(row)
+    )
 
 
 def _assemble(batches: Iterator[pa.RecordBatch], interval: int) -> tuple[History, dict[str, dict[str, Params]]]:
@@ -154,7 +183,7 @@ def _assemble(batches: Iterator[pa.RecordBatch], interval: int) -> tuple[History
 
 def _scores(model: Forecaster, params: list[Params], history: History, until: IntArray) -> list[dict[str, Any]]:
     """For each instrument its scores by target, of forecasts made after `until`."""
-    forecasts = model.forecast(params, history)
+    forecasts, _ = model.run(params, history)
     outcomes = {target: history.outcome(target) for target in forecasts}
     later = history.inside & (history.times > until)
     return [

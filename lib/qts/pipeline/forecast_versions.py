@@ -13,26 +13,10 @@ from qts.mlops.bundle import Bundle
 from qts.mlops.registry import CHALLENGER, CHAMPION, Registry
 from qts.pipeline.batches import Plan
 from qts.pipeline.forecast_evidence import Row, accuracy, by_bucket, calibration_plot
+from qts.pipeline.forecast_survey import Survey
 
 #: How many instruments' reasons for a simpler model a run shows; the version's file has them all.
 _SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What the bars hold, instrument by instrument.
-
-    Attributes:
-        bars: usable bars.
-        last: time of the last one, microseconds since 1970-01-01 UTC.
-        first: time of the first bar of all, in the same unit.
-        provenance: labels that the bars carry, such as `real` and `simulated_path`.
-    """
-
-    bars: Mapping[str, int]
-    last: Mapping[str, int]
-    first: int
-    provenance: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from qts.store.ledger import Ledger
+from qts.store.ledger import Ledger, only_done
 from qts.store.tables import table
 
 #: What a batch that reads bars pins in its plan.
@@ -46,6 +47,34 @@ def read_done(spark: SparkSession, ledger: Ledger, name: str, versions: Mapping[
     done = _at(spark, ledger, "batches", versions["batches"]).where("phase = 'done'").select(*batch).distinct()
     marked = rows.join(F.broadcast(done.withColumn("_done", F.lit(True))), batch, "left")
     return marked.where("_done OR batch_id IS NULL").select(rows.columns)
+
+
+def done_between(
+    ledger: Ledger,
+    name: str,
+    before: Mapping[str, int],
+    now: Mapping[str, int],
+    columns: Sequence[str],
+    where: pc.Expression,
+    most: int,
+) -> pa.Table | None:
+    """The rows of a batched table whose batches were done at the versions `now` and not yet at those `before`.
+
+    Args:
+        before, now: versions of this table and of `batches`.
+
+    Returns:
+        The rows, in no order; None where they are more than `most`.
+    """
+    if now[name] < 0:
+        return table(name).schema.empty_table().select(columns)
+    old, new = (ledger.done_batches(versions["batches"]) for versions in (before, now))
+    if before[name] >= 0:
+        new = new.join(old, keys=["checkpoint_id", "batch_id"], join_type="left anti")
+    batches = pc.field("batch_id").isin(new["batch_id"].unique())
+    wanted = [*columns, *(key for key in ("checkpoint_id", "batch_id") if key not in columns)]
+    rows = ledger.read(name, version=now[name], columns=wanted, where=where & batches, done_only=False)
+    return None if rows.num_rows > most else only_done(rows, new).select(columns)
 
 
 def bars_of(spark: SparkSession, ledger: Ledger, versions: Mapping[str, int], interval: str) -> DataFrame:

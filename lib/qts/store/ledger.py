@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow.dataset import Dataset
@@ -180,6 +181,33 @@ class Ledger:
         if hidden:
             rows = only_done(rows, self.done_batches(done_at))
         return rows.select(names)
+
+    def added(
+        self, name: str, before: int, now: int, columns: Sequence[str], where: pc.Expression, most: int
+    ) -> pa.Table | None:
+        """Rows of the files that a version has and an earlier one had not; the earlier one's own, too, if rewritten.
+
+        Args:
+            before: -1 for no version: all files count.
+            most: rows that are read.
+
+        Returns:
+            The rows, in no order; None where these files hold more rows.
+
+        Raises:
+            StoreError: a version is gone.
+        """
+        if now < 0 or now == before:
+            return table(name).schema.empty_table().select(list(columns))
+        handle = self._at(name, now)
+        root, dataset = str(self.path(name)), handle.to_pyarrow_dataset()
+        old = [] if before < 0 else self.open(name, before).file_uris()
+        known = {uri.removeprefix(root).lstrip("/") for uri in old}
+        fragments = [part for part in dataset.get_fragments() if part.path.lstrip("/") not in known]
+        if sum(part.count_rows() for part in fragments) > most:
+            return None
+        parts = pads.FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
+        return parts.to_table(columns=list(columns), filter=where)
 
     def done_batches(self, version: int | None = None) -> pa.Table:
         """(checkpoint_id, batch_id) of every batch that has ended, or had at a version of `batches`; none at -1."""

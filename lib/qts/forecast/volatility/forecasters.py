@@ -12,6 +12,7 @@ from qts.forecast.base import CannotFit, Params
 from qts.forecast.ewma import Ewma
 from qts.forecast.har import Har
 from qts.forecast.history import History
+from qts.forecast.memory import Memory
 from qts.forecast.scale import ScaleForecaster
 from qts.forecast.volatility import har
 from qts.forecast.volatility.garch import GarchFit, fit_garch
@@ -23,7 +24,7 @@ _FEWEST_RETURNS = 100
 _MOST_HOLES = 0.5  # share of training bars without a measure that a model needs
 
 
-def measures_of(history: History) -> Measures:
+def measures_of(history: History, memory: Memory | None = None) -> Measures:
     """A history as realised measures; a bar without semivariances or quarticity gets neutral ones.
 
     Neutral are half of the variance each, and the quarticity of a normal day, the variance squared.
@@ -36,6 +37,7 @@ def measures_of(history: History) -> Measures:
         _filled(history.semivariance_minus, half),
         _filled(history.semivariance_plus, half),
         _filled(history.quarticity, variance**2),
+        memory,
     )
 
 
@@ -72,11 +74,11 @@ class RegressionForecaster(ScaleForecaster):
             raise CannotFit(f"{last + 1} bars are too few, or their variances too large to square")
         return {"beta": [float(b) for b in beta]}
 
-    def scales(self, params: Sequence[Params], history: History) -> tuple[Array, Array]:
+    def scales(self, params: Sequence[Params], history: History, memory: Memory) -> tuple[Array, Array]:
         """The fitted variance, at least the floor, for both targets."""
         beta = np.array([p["beta"] for p in params], np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            scale = self.model.guarded(Coefficients(np.array([0]), beta[None]), measures_of(history))
+            scale = self.model.guarded(Coefficients(np.array([0]), beta[None]), measures_of(history, memory))
         scale = np.maximum(scale, history.floor)
         return scale, scale
 
@@ -148,15 +150,16 @@ class GarchForecaster(ScaleForecaster):
             raise CannotFit("the price never moves" if scale == 0 else "returns are too large to square")
         return fit_garch(returns, asymmetric=self.asymmetric)._asdict()
 
-    def scales(self, params: Sequence[Params], history: History) -> tuple[Array, Array]:
+    def scales(self, params: Sequence[Params], history: History, memory: Memory) -> tuple[Array, Array]:
         """The conditional variance of the next return, at least the floor, for both targets."""
-        scale = np.full(history.returns.shape, np.nan)
+        scale, before = np.full(history.returns.shape, np.nan), memory.before("variance")
         for n, p in enumerate(params):
             fit = GarchFit(*(p[name] for name in GarchFit._fields))
-            length = int(history.length[n])
+            returns = history.returns[: history.length[n], n]
             with np.errstate(over="ignore"):
-                scale[:length, n] = fit.variances(history.returns[:length, n])[1:]
-        scale = np.maximum(scale, history.floor)
+                found = fit.variances(returns)[1:] if before is None else fit.following(returns, before[n])
+            scale[: len(returns), n] = found
+        scale = np.maximum(memory.keep("variance", scale), history.floor)
         return scale, scale
 
 

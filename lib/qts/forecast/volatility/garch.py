@@ -38,10 +38,18 @@ class GarchFit(NamedTuple):
 
     def variances(self, returns: Array) -> Array:
         """Conditional variances h(0) to h(T), the last one of the bar to come, shape (T + 1,)."""
-        squared = _lagged(returns**2, self.backcast)
-        down = _lagged(np.where(returns < 0, returns**2, 0.0), self.backcast / 2)
-        shocks = self.omega + self.alpha * squared + self.gamma * down
-        found, _ = lfilter([1.0], [1.0, -self.beta], shocks, zi=[self.beta * self.backcast])
+        first = self.omega + self.alpha * self.backcast + self.gamma * self.backcast / 2 + self.beta * self.backcast
+        return _lagged(self.following(returns, first), first)
+
+    def following(self, returns: Array, variance: float) -> Array:
+        """Conditional variances of the bars after each of these returns, shape (T,).
+
+        Args:
+            variance: of the first of these bars.
+        """
+        down = np.where(returns < 0, returns**2, 0.0)
+        shocks = self.omega + self.alpha * returns**2 + self.gamma * down
+        found, _ = lfilter([1.0], [1.0, -self.beta], shocks, zi=[self.beta * variance])
         return np.asarray(found)
 
 

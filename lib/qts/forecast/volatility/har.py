@@ -55,11 +55,11 @@ class Regression:
     def guarded(self, coefficients: Coefficients, measures: Measures) -> Array:
         """Fitted values as variances, shape (T, N): kept in bounds, but in logarithms not yet levelled."""
         fit = coefficients.forecast(self.regressors(measures))
-        variance = measures.variance
-        low, high = np.fmin.accumulate(variance, axis=0), np.fmax.accumulate(variance, axis=0)
+        variance, memory = measures.variance, measures.memory
+        low, high = memory.lowest("low", variance), memory.highest("high", variance)
         if self.logarithmic:
             return np.asarray(np.exp(np.clip(fit, np.log(low) - np.log(_CEILING), np.log(high) + np.log(_CEILING))))
-        mean = np.nancumsum(variance, axis=0) / np.arange(1, len(variance) + 1)[:, None]
+        mean = memory.total("sum", variance) / memory.count(len(variance))
         return np.where(np.isnan(fit) | ((low <= fit) & (fit <= high)), fit, mean) + 0 * fit
 
 
@@ -107,8 +107,8 @@ LOG_HAR = Regression("log_har", lambda m: _logs(_har(m)), logarithmic=True)
 HAR_RS = Regression("har_rs", _har_rs, ("rs_minus", "rs_plus"))
 LOG_HAR_RS = Regression("log_har_rs", lambda m: _logs(_har_rs(m)), ("rs_minus", "rs_plus"), logarithmic=True)
 HARQ = Regression("harq", _harq, ("quarticity",))
-LOG_HEXP = Regression("log_hexp", lambda m: _logs(exponential_means(m.variance)), logarithmic=True)
+LOG_HEXP = Regression("log_hexp", lambda m: _logs(exponential_means(m)), logarithmic=True)
 HAR_LEVERAGE = Regression("har_leverage", lambda m: [*_logs(_har(m)), *falls(m)], ("returns",), logarithmic=True)
 HEXP_LEVERAGE = Regression(
-    "hexp_leverage", lambda m: [*_logs(exponential_means(m.variance)), *falls(m)], ("returns",), logarithmic=True
+    "hexp_leverage", lambda m: [*_logs(exponential_means(m)), *falls(m)], ("returns",), logarithmic=True
 )

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qts.forecast.ewma import exponential_average
 from qts.forecast.har import rolling_mean
+from qts.forecast.memory import Memory
 from qts.market.bar import Array
 
 #: Optional columns of `Measures`.
@@ -27,6 +27,7 @@ class Measures:
         returns: returns from close to close, shape (T, N), or None.
         rs_minus, rs_plus: realised semivariances, the parts of the variance from falls and from rises, or None.
         quarticity: realised quarticity, in units of the variance squared, or None.
+        past: what recursive features carry from earlier rows; None for a whole history.
     """
 
     variance: Array
@@ -34,6 +35,12 @@ class Measures:
     rs_minus: Array | None = None
     rs_plus: Array | None = None
     quarticity: Array | None = None
+    past: Memory | None = None
+
+    @property
+    def memory(self) -> Memory:
+        """Where recursive features go on from; by default rows begin with the history."""
+        return self.past or Memory.whole(self.variance)
 
     def has(self, needs: tuple[str, ...]) -> bool:
         """Whether all these columns are there."""
@@ -65,13 +72,14 @@ def means(values: Array) -> list[Array]:
     return [rolling_mean(values, window) for window in (1, 5, 22)]
 
 
-def exponential_means(values: Array) -> list[Array]:
-    """Exponential averages with centres of mass 1, 5, 25 and 125 rows, shape (T, N) each.
+def exponential_means(measures: Measures) -> list[Array]:
+    """Exponential averages of the variance with centres of mass 1, 5, 25 and 125 rows, shape (T, N) each.
 
     Source: T. Bollerslev, B. Hood, J. Huss and L. Pedersen, "Risk everywhere", Review of Financial Studies 31 (2018),
     the HExp model.
     """
-    return [exponential_average(values, np.full(values.shape[1], c / (1 + c))) for c in (1, 5, 25, 125)]
+    variance, memory = measures.variance, measures.memory
+    return [memory.exponential(f"mean{c}", variance, np.full(variance.shape[1], c / (1 + c))) for c in (1, 5, 25, 125)]
 
 
 def falls(measures: Measures) -> list[Array]:
@@ -82,5 +90,5 @@ def falls(measures: Measures) -> list[Array]:
     regressors did worse than none.
     """
     variance = measures.variance
-    scale = np.sqrt(exponential_average(variance, np.full(variance.shape[1], 1 - _SCALE_WEIGHT)))
+    scale = np.sqrt(measures.memory.exponential("scale", variance, np.full(variance.shape[1], 1 - _SCALE_WEIGHT)))
     return means(np.minimum(measures.get("returns"), 0) / scale)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from qts.errors import ConfigError, did_you_mean
-from qts.forecast.ewma import exponential_average
+from qts.forecast.memory import exponential_average
 from qts.forecast.volatility.garch import GARCH, GJR
 from qts.forecast.volatility.har import (
     HAR,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,9 @@ def read_days(table: pd.DataFrame, columns: Columns) -> Days:
         "quarticity": _quarticity(table, columns.quarticity, variance, usable, notes),
         **_semivariances(table, columns, variance, usable, notes),
     }
-    packed = {name: None if values is None else values[usable][:, None] for name, values in optional.items()}
+    packed: dict[str, Any] = {
+        name: None if values is None else values[usable][:, None] for name, values in optional.items()
+    }
     return Days(tuple(dates[usable]), Measures(variance[usable][:, None], **packed), tuple(notes))
 
 

@@ -1,0 +1,200 @@
+"""One batch of the forecast job: fits what is due, forecasts after every new bar, and says what it did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from qts.forecast.base import Params
+from qts.logs import logger
+from qts.mlops.bundle import Bundle
+from qts.mlops.registry import Registry
+from qts.pipeline.batches import BatchLog, Plan
+from qts.pipeline.forecast_buckets import FORECASTS, SCORED, ScoreBucket
+from qts.pipeline.forecast_fits import Fits, bucketed
+from qts.pipeline.forecast_online import Online, Position
+from qts.pipeline.forecast_survey import Survey
+from qts.pipeline.forecast_versions import Fitted, Versions
+from qts.pipeline.history import bars_of
+from qts.settings import duration
+
+_MICRO = 1000  # nanoseconds
+#: Bars times models whose forecasts this process collects and writes; of more of them Spark's tasks write their own.
+_COLLECTED = 250_000
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a batch starts from.
+
+    Attributes:
+        survey: of all bars that the plan sees.
+        position: after the batch before; None where none was kept.
+        new: the bars since; None where the history has to be read.
+    """
+
+    survey: Survey
+    position: Position | None
+    new: pa.Table | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One planned batch: a function of its plan, the tables at the plan's versions, and the state after the one before.
+
+    Attributes:
+        spark: makes the session; a batch of new bars alone needs none.
+    """
+
+    number: int
+    plan: Plan
+    spark: Callable[[], SparkSession]
+    log: BatchLog
+    registry: Registry
+    start: Start
+
+    @property
+    def interval(self) -> int:
+        return duration(self.plan["interval"])
+
+    def work(self) -> tuple[dict[str, Any], Position | None]:
+        """The batch's summary and the position after it (None in the train job); all but its done row is written."""
+        versions: dict[str, str | None] = dict(self.plan["champions"])
+        champions = {model: self.registry.load(model, v) for model, v in versions.items() if v is not None}
+        made = Versions(self.registry, self.number, f"{self.log.checkpoint}:{self.number}")
+        fits = Fits(self.plan, made)
+        # What is fitted has to be registered; while that cannot be, the last champions go on forecasting.
+        due = not self.plan.get("registry_down") and fits.due(champions, self.start.survey)
+        fitted = fits.make(self.spark(), self._bars(), self.start.survey, champions) if due else {}
+        versions |= {model: new.version for model, new in fitted.items() if new.promoted}
+        used = {model: version for model, version in versions.items() if version is not None}
+        bundles = {model: self.registry.load(model, version) for model, version in used.items()}
+        written: Mapping[str, int] = {}
+        position: Position | None = None
+        if self.log.job != "train":
+            online, written, stepped = self._forecast(bundles, used)
+            position = self._position(online, bundles).save(self.log, self.number, self.start.new if stepped else None)
+        for model, new in fitted.items():
+            made.name(model, new)
+        return self._summary(used, fitted, bundles, written), position
+
+    def _forecast(
+        self, bundles: Mapping[str, Bundle], used: Mapping[str, str]
+    ) -> tuple[Online | None, Mapping[str, int], bool]:
+        """Writes the forecasts. The states after them, rows by model, and whether the states stepped there."""
+        before, new = self.start.position, self.start.new
+        if before is not None and before.online is not None and new is not None and before.online.versions == used:
+            online, rows = before.online.advance(bundles, before.survey, new, self.interval)
+            return online, self._append(rows), True
+        if self._expected(bundles) > _COLLECTED:
+            return None, self._written_by_spark(bundles, used), False
+        scored = self._scored(bundles, ScoreBucket(self.interval, used, states=True), SCORED).toArrow()
+        kept = scored.filter(scored["state"].is_valid()).select(["model", "state"]).to_pylist()
+        rows = scored.filter(scored["state"].is_null()).drop_columns(["state"])
+        return Online.of(used, ((row["model"], row["state"]) for row in kept)), self._append(rows), False
+
+    def _append(self, rows: pa.Table) -> Mapping[str, int]:
+        self.log.append("forecasts", self.number, rows)
+        return Counter(rows["model"].to_pylist()) if rows.num_rows else {}
+
+    def _written_by_spark(self, bundles: Mapping[str, Bundle], used: Mapping[str, str]) -> Mapping[str, int]:
+        ledger, mine = self.log.ledger, self.log.checkpoint
+        ledger.create("forecasts")
+        if ledger.transaction("forecasts", mine) < self.number:
+            (
+                self._scored(bundles, ScoreBucket(self.interval, used), FORECASTS)
+                .withColumns({name: F.timestamp_micros(name) for name in ("made_at", "target_time")})
+                .withColumns({"checkpoint_id": F.lit(mine), "batch_id": F.lit(self.number).cast("long")})
+                .write.format("delta")
+                .mode("append")
+                .option("txnAppId", mine)
+                .option("txnVersion", self.number)
+                .save(str(ledger.path("forecasts")))
+            )
+        here = (pc.field("checkpoint_id") == mine) & (pc.field("batch_id") == self.number)
+        rows = ledger.read("forecasts", columns=("model",), where=here, done_only=False)
+        return {found["values"]: found["counts"] for found in rows["model"].value_counts().to_pylist()}
+
+    def _scored(self, bundles: Mapping[str, Bundle], task: ScoreBucket, schema: str) -> DataFrame:
+        """Forecasts after every bar that no batch before has forecast after, from the whole history."""
+        parameters = {
+            model: {name: {**p, "after": self._after(model, name, p)} for name, p in bundle.parameters.items()}
+            for model, bundle in bundles.items()
+        }
+        buckets = int(self.plan["config"]["buckets"])
+        return bucketed(self.spark(), self._bars(), parameters, buckets).mapInArrow(task, schema)
+
+    def _bars(self) -> DataFrame:
+        return bars_of(self.spark(), self.log.ledger, self.plan["tables"], self.plan["interval"])
+
+    @property
+    def _marks(self) -> Mapping[str, Mapping[str, int]]:
+        return self.start.position.marks if self.start.position is not None else {}
+
+    def _after(self, model: str, name: str, params: Params) -> int:
+        return max(int(params["trained_until"]), self._marks.get(model, {}).get(name, 0) * _MICRO)
+
+    def _expected(self, bundles: Mapping[str, Bundle]) -> int:
+        """Bars times models that have not been forecast after, at most."""
+        before = self.start.position.survey.bars if self.start.position is not None else {}
+        found = 0
+        for model, bundle in bundles.items():
+            marked = self._marks.get(model, {})
+            for name, params in bundle.parameters.items():
+                seen = before.get(name, 0) if name in marked else params["bars"]
+                found += max(self.start.survey.bars.get(name, 0) - seen, 0)
+        return found
+
+    def _position(self, online: Online | None, bundles: Mapping[str, Bundle]) -> Position:
+        last = self.start.survey.last
+        marks = dict(self._marks)
+        for model, bundle in bundles.items():
+            seen = {name: last[name] for name in bundle.parameters if name in last}
+            marks[model] = {**marks.get(model, {}), **seen}
+        snapshot = self.number if self.start.position is None else self.start.position.snapshot
+        return Position(self.start.survey, marks, online, snapshot)
+
+    def _alerts(self) -> list[dict[str, str]]:
+        """What somebody should look at; also in the log, and with the summary in the table `batches`."""
+        if not self.plan.get("registry_down"):
+            return []
+        champions = {model: version for model, version in self.plan["champions"].items() if version is not None}
+        logger().warning("registry down", cause=self.plan["registry_down"], champions=champions)
+        return [
+            {"code": "registry_down", "message": f"{self.plan['registry_down']} Forecasts are by the last champions."}
+        ]
+
+    def _summary(
+        self,
+        versions: Mapping[str, str],
+        fitted: Mapping[str, Fitted],
+        bundles: Mapping[str, Bundle],
+        written: Mapping[str, int],
+    ) -> dict[str, Any]:
+        survey = self.start.survey
+        return {
+            "batch": self.number,
+            "forecasts": sum(written.values()),
+            "instruments": len(survey.bars),
+            "bars": sum(survey.bars.values()),
+            "provenance": list(survey.provenance),
+            "mlflow_runs": len(fitted),
+            "alerts": self._alerts(),
+            "models": {
+                model: {
+                    "version": versions[model],
+                    "fitted": model in fitted,
+                    "forecasts": written.get(model, 0),
+                    "methods": bundle.methods(),
+                    "out_of_sample": dict(fitted[model].metrics) if model in fitted else {},
+                }
+                for model, bundle in bundles.items()
+            },
+        }
