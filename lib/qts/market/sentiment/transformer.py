@@ -39,20 +39,23 @@ class Transformer:
             ConfigError: the folder holds no classifier with labels negative, neutral and positive.
         """
         try:
-            from transformers import pipeline
+            from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
         except ImportError as error:
             raise SetupError(
-                f"The scorer {str(folder)!r} needs the package transformers ({error}): `pip install transformers`, on "
-                "every worker too, or use the scorer 'lexicon'."
+                f"The scorer {str(folder)!r} needs the package transformers ({error}): `pip install qts[sentiment]`, "
+                "on every worker too, or use the scorer 'lexicon'."
             ) from error
         try:
             classify = pipeline(
                 "text-classification",
-                model=str(folder),
+                # A pickle of weights could run code.
+                model=AutoModelForSequenceClassification.from_pretrained(
+                    folder, local_files_only=True, use_safetensors=True
+                ),
+                tokenizer=AutoTokenizer.from_pretrained(folder, local_files_only=True),
                 top_k=None,
                 truncation=True,
                 batch_size=_BATCH,
-                model_kwargs={"local_files_only": True, "use_safetensors": True},  # a pickle of weights can run code
             )
         except (OSError, ValueError) as error:
             raise ConfigError(f"{folder} holds no model that transformers can load: {_first_line(error)}") from error
