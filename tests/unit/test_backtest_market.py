@@ -12,7 +12,8 @@ from backtest_help import closes, long_bars
 from qts.backtest.calendar import ends_of, periods_per_year
 from qts.backtest.experiment import Experiment, Terms, run
 from qts.backtest.fills import NextPrice
-from qts.backtest.market import market_of
+from qts.backtest.market import NAMES, market_of
+from qts.commands.files import read_table
 from qts.errors import DataError, UnknownColumn
 from qts.execution.broker import OpenOrders
 from qts.strategy.controls import BuyAndHold
@@ -56,7 +57,7 @@ def test_times_in_any_form_are_the_same() -> None:
     ns = stamps.to_numpy("datetime64[ns]").astype(np.int64)
     for form in (stamps, stamps.strftime("%Y-%m-%dT%H:%M:%SZ"), ns, ns // 10**3, ns // 10**6, ns // 10**9, ns / 1e9):
         np.testing.assert_array_equal(ends_of(pd.Series(form)), ns)
-    with pytest.raises(DataError, match=r"the time 'soon' in row 2"):
+    with pytest.raises(DataError, match=r"row 2 is 'soon'"):
         ends_of(pd.Series(["2021-03-01", "soon"]))
     with pytest.raises(DataError, match="no time in row 2"):
         ends_of(pd.Series([1e9, np.nan]))
@@ -192,3 +193,64 @@ def test_the_packaged_index_has_stale_opens() -> None:
     table = pd.DataFrame({"timestamp": daily.day, **fields})
     seen = market_of(table[table["timestamp"] < pd.Timestamp("2006-01-01").value], "x")
     assert any("stale (SP500: 9" in note for note in seen.notes)
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d", "%Y%m%d", "%b %d, %Y"])
+def test_dates_in_any_order_of_their_parts(form: str) -> None:
+    """A wrong guess for a few rows would shuffle history in silence."""
+    days = pd.bdate_range("2019-01-01", periods=300)
+    np.testing.assert_array_equal(ends_of(pd.Series(days.strftime(form))), ends_of(pd.Series(days)))
+
+
+def test_dates_as_numbers() -> None:
+    """20190102 is a day and not a second of August 1970; midnights count as days whatever unit they are in."""
+    days = pd.bdate_range("2019-01-01", periods=300)
+    wanted = ends_of(pd.Series(days))
+    numbers = pd.Series(days.strftime("%Y%m%d").astype(int))
+    seconds = pd.Series(days.to_numpy("datetime64[s]").astype(np.int64))
+    for given in (numbers, numbers.astype(float), numbers.astype("Int64"), seconds, (seconds * 1000).astype("Int64")):
+        np.testing.assert_array_equal(ends_of(given), wanted)
+    with pytest.raises(DataError, match="row 2 is 20190231"):
+        ends_of(pd.Series([20190101, 20190231]))
+
+
+def test_dates_that_contradict_one_another_are_refused() -> None:
+    with pytest.raises(DataError, match="cannot both be read"):
+        ends_of(pd.Series(["13/01/2020", "01/13/2020"]))
+
+
+def test_names_are_text(tmp_path: Path) -> None:
+    """000001 and NA are instruments; a row without a name is none."""
+    table = long_bars(60, 3, seed=0)
+    table["instrument"] = table["instrument"].map({"I0": "000001", "I1": "NA", "I2": ""})
+    table.rename(columns={"instrument": "Symbol"}).to_csv(tmp_path / "bars.csv", index=False)
+    seen = market_of(read_table(tmp_path / "bars.csv", "bars", NAMES), "x")
+    assert seen.panel.instruments == ("000001", "NA")
+    assert any("name no instrument" in note for note in seen.notes)
+
+
+def test_a_part_of_a_history_is_another_history() -> None:
+    """What is the same to `experiments` counts as one trial, and shares its report and its MLflow run."""
+    whole = market_of(long_bars(120, 3, seed=0), "x")
+    parts = [whole, whole.only(["I0"]), whole.only(["I1"]), whole.only(["I0", "I1"]), whole.until(80), whole.until(81)]
+    assert len({part.fingerprint for part in parts}) == len(parts)
+    dearer = long_bars(120, 3, seed=0)
+    dearer["open"] *= 1.001
+    assert market_of(dearer, "x").fingerprint != whole.fingerprint
+    assert whole.only(whole.panel.instruments).fingerprint == whole.until(120).fingerprint == whole.fingerprint
+
+
+def test_a_part_has_its_own_calendar_and_notes() -> None:
+    """Stocks beside a market that never closes: alone they have their own bar times, and so their own year."""
+    wide = pd.DataFrame({"Date": pd.date_range("2018-01-01", periods=900).strftime("%Y-%m-%d")})
+    wide["BTC"] = np.linspace(100, 120, 900)
+    weekday = pd.to_datetime(wide["Date"]).dt.dayofweek < 5
+    wide["SPY"] = np.where(weekday, wide["BTC"], np.nan)
+    seen = market_of(wide, "x")
+    assert seen.periods_per_year == pytest.approx(365.25, rel=0.001)
+    alone = seen.only(["SPY"])
+    assert alone.periods_per_year == pytest.approx(260.9, rel=0.01)
+    assert any("missing" in note for note in seen.notes)
+    assert not any("missing" in note for note in alone.notes)
+    assert len(seen.only(["SPY"], every_time=True).panel) == 900
+    assert seen.until(1).panel.instruments == ("BTC", "SPY")

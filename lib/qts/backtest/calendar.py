@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from qts.errors import DataError
 from qts.market.bar import IntArray
+from qts.market.times import nanoseconds
 
 _DAY = 86_400_000_000_000
 _YEAR_DAYS = 365.25
 #: Trading days a year where markets rest at weekends, for histories too short to count them.
 _WEEKDAYS_ONLY = 252.0
-#: What a number may count in, by its size: seconds, milliseconds, microseconds, nanoseconds since 1970.
-_UNITS = ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (np.inf, 1))
 
 
 def ends_of(times: pd.Series) -> IntArray:
@@ -22,28 +20,8 @@ def ends_of(times: pd.Series) -> IntArray:
     Raises:
         DataError: a value that is no time.
     """
-    if pd.api.types.is_numeric_dtype(times) and not pd.api.types.is_bool_dtype(times):
-        return _counted(times)
-    stamps = pd.to_datetime(times, utc=True, errors="coerce", format="mixed" if times.dtype == object else None)
-    if (bad := stamps.isna().to_numpy()).any():
-        row = int(np.flatnonzero(bad)[0])
-        raise DataError(
-            f"The bars have the time {times.iloc[row]!r} in row {row + 1}; expected dates, ISO 8601 or numbers."
-        )
-    ends = stamps.to_numpy("datetime64[ns]").astype(np.int64)
+    ends = nanoseconds(times)
     return np.asarray(ends + _DAY if (ends % _DAY == 0).all() else ends)
-
-
-def _counted(times: pd.Series) -> IntArray:
-    values = times.to_numpy()
-    if not np.isfinite(values.astype(np.float64)).all():
-        row = int(np.flatnonzero(~np.isfinite(values.astype(np.float64)))[0])
-        raise DataError(f"The bars have no time in row {row + 1}; expected one in every row.")
-    largest = float(np.abs(values.astype(np.float64)).max())
-    unit = next(unit for limit, unit in _UNITS if largest < limit)
-    if np.issubdtype(values.dtype, np.integer):
-        return np.asarray(values.astype(np.int64) * unit)
-    return np.asarray(np.rint(values * unit).astype(np.int64))
 
 
 def periods_per_year(times: IntArray) -> float:

@@ -160,7 +160,7 @@ def run(experiment: Experiment, market: Market, terms: Terms) -> Outcome:
 
 def _run(experiment: Experiment, market: Market, terms: Terms, about: About) -> Outcome:
     if experiment.instruments:
-        market = market.only(experiment.instruments)
+        market = market.only(experiment.instruments, every_time=True)
     panel, risk = apply(experiment.scenario, market.panel, terms.risk)
     first, stop = experiment.first or 0, experiment.stop or len(panel)
     if not 0 <= first < stop - 1 < len(panel):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from qts.market.bar import FIELDS, Array, BarPanel, IntArray
 
 #: What the columns of a file may be called; the first name is ours.
 _TIME = ("timestamp", "date", "datetime", "time", "bar_time", "ts", "unnamed: 0", "index")
-_INSTRUMENT = ("instrument", "symbol", "ticker")
+NAMES = ("instrument", "symbol", "ticker")
 #: Columns with one of these beginnings are what strategies call extras.
 _EXTRAS = ("forecast.", "index.", "regime.", "sentiment.", "headlines.")
 _PRICES = ("open", "high", "low", "close", "vwap")
@@ -31,18 +32,47 @@ class Market:
 
     Attributes:
         panel: the bars; where opens are unknown or stale they are NaN, and orders are filled at the close instead.
-        periods_per_year: bars a year, by the bars' real frequency and calendar.
-        notes: what a reader of results has to know, a sentence each.
-        fingerprint: of instruments, times and prices.
+        mended: what was put right in the file, a sentence each.
+        stale: instruments whose opens are dropped, and the share of them that equals the close before.
     """
 
     panel: BarPanel
-    periods_per_year: float
-    notes: tuple[str, ...]
-    fingerprint: str
+    mended: tuple[str, ...] = ()
+    stale: Mapping[str, float] = field(default_factory=dict)
 
-    def only(self, instruments: Sequence[str]) -> Market:
+    @cached_property
+    def periods_per_year(self) -> float:
+        """Bars a year, by the bars' real frequency and calendar."""
+        return periods_per_year(self.panel.times)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of results has to know, a sentence each."""
+        values = self.panel.values
+        gaps = _gaps(values["close"], values["volume"], self.panel.instruments)
+        return (*self.mended, *_opens(self.panel, self.stale), *gaps)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that decisions and fills can depend on: no other history has it, be it only a part of this one."""
+        digest = hashlib.blake2b(repr(self.panel.instruments).encode() + self.panel.times.tobytes(), digest_size=8)
+        for name, grid in sorted({**self.panel.values, **self.panel.extra}.items()):
+            if not np.isnan(grid).all():
+                digest.update(name.encode() + np.ascontiguousarray(grid).tobytes())
+        return digest.hexdigest()
+
+    def until(self, stop: int) -> Market:
+        """The first `stop` bar times, of the instruments that have a bar by then."""
+        values, extra = (
+            {key: each[:stop] for key, each in group.items()} for group in (self.panel.values, self.panel.extra)
+        )
+        return replace(self, panel=_present(BarPanel(self.panel.instruments, self.panel.times[:stop], values, extra)))
+
+    def only(self, instruments: Sequence[str], every_time: bool = False) -> Market:
         """The same history of some instruments.
+
+        Args:
+            every_time: keep bar times at which none of them has a bar.
 
         Raises:
             DataError: one of them is not there.
@@ -59,7 +89,20 @@ class Market:
             {name: values[:, columns] for name, values in self.panel.values.items()},
             {name: values[:, columns] for name, values in self.panel.extra.items()},
         )
-        return replace(self, panel=panel)
+        return replace(self, panel=panel if every_time else _present(panel))
+
+
+def _present(panel: BarPanel) -> BarPanel:
+    """The panel without bar times and instruments that have no bar."""
+    here = np.isfinite(panel.values["close"])
+    rows, columns = here.any(axis=1), here.any(axis=0)
+    if rows.all() and columns.all():
+        return panel
+    names = tuple(panel.instruments[column] for column in np.flatnonzero(columns))
+    values, extra = (
+        {key: each[rows][:, columns] for key, each in group.items()} for group in (panel.values, panel.extra)
+    )
+    return BarPanel(names, panel.times[rows], values, extra)
 
 
 def market_of(table: pd.DataFrame, name: str) -> Market:
@@ -89,13 +132,20 @@ def market_of(table: pd.DataFrame, name: str) -> Market:
         lower, time = {str(column).strip().lower(): column for column in table.columns}, "timestamp"
     notes: list[str] = []
     ends = ends_of(table[time])
-    instrument = _first(lower, _INSTRUMENT)
+    instrument = _first(lower, NAMES)
     if instrument is not None or "close" in lower:
         if "close" not in lower:
             raise UnknownColumn(
                 f"Bars in long form need a close; the columns are {', '.join(map(str, table.columns))}."
             )
-        names = table[instrument].astype(str) if instrument is not None else pd.Series(name, index=table.index)
+        if instrument is None:
+            names = pd.Series(name, index=table.index)
+        else:
+            named = table[instrument].notna().to_numpy()
+            if not named.all():
+                notes.append(f"{int((~named).sum()):,} rows name no instrument; they are left out.")
+                table, ends = table[named], ends[named]
+            names = table[instrument].astype(str)
         fields = {key: table[column] for key, column in lower.items() if key in FIELDS or key.startswith(_EXTRAS)}
         raw = _long(ends, names, fields, notes)
     else:
@@ -181,36 +231,36 @@ def _finished(raw: _Raw, notes: list[str]) -> Market:
     values = {field: columns.get(field, np.full(columns["close"].shape, np.nan)) for field in FIELDS}
     values["open"], stale = _tradable_opens(values["open"], values["close"], names)
     values["volume"] = _known_volume(values["volume"])
-    notes += [*stale, *_gaps(values["close"], values["volume"], names)]
-    digest = hashlib.blake2b(repr(names).encode() + times.tobytes() + values["close"].tobytes(), digest_size=8)
     extra = {key: grid for key, grid in columns.items() if key not in FIELDS}
-    return Market(BarPanel(names, times, values, extra), periods_per_year(times), tuple(notes), digest.hexdigest())
+    return Market(BarPanel(names, times, values, extra), tuple(notes), stale)
 
 
-def _tradable_opens(opened: Array, close: Array, names: Sequence[str]) -> tuple[Array, list[str]]:
-    """Opens without those of instruments whose opens are mostly copies of the close before."""
+def _tradable_opens(opened: Array, close: Array, names: Sequence[str]) -> tuple[Array, dict[str, float]]:
+    """Opens without those of instruments whose opens are mostly copies of the close before, and their shares."""
     before = np.full_like(close, np.nan)
     last = np.full(close.shape[1], np.nan)
     for row in range(len(close)):
         before[row] = last
         last = np.where(np.isfinite(close[row]), close[row], last)
     both = np.isfinite(opened) & np.isfinite(before)
-    pairs = both.sum(axis=0)
-    share = (both & (np.abs(opened - before) <= 1e-9 * before)).sum(axis=0) / np.maximum(pairs, 1)
+    share = (both & (np.abs(opened - before) <= 1e-9 * before)).sum(axis=0) / np.maximum(both.sum(axis=0), 1)
     stale = share > STALE_OPENS
-    notes = []
-    if stale.any():
-        worst = int(share.argmax())
-        notes.append(
-            f"Opens of {int(stale.sum())} instruments are stale ({names[worst]}: {share[worst]:.0%} equal the close "
-            "before): a fill there would be at the price that was decided on. They are filled at the next close, and "
-            "strategies that need an open sit out."
+    return np.where(stale, np.nan, opened), {names[i]: float(share[i]) for i in np.flatnonzero(stale).tolist()}
+
+
+def _opens(panel: BarPanel, stale: Mapping[str, float]) -> list[str]:
+    shares = {name: stale[name] for name in panel.instruments if name in stale}
+    if shares:
+        worst = max(shares, key=lambda name: shares[name])
+        told = (
+            f"Opens of {len(shares)} instruments are stale ({worst}: {shares[worst]:.0%} equal the close before): a "
+            "fill there would be at the price that was decided on. They are filled at the next close, and strategies "
+            "that need an open sit out."
         )
-    if not both.any():
-        notes.append(
-            "There are no opens: orders are filled at the next close, and strategies that need an open sit out."
-        )
-    return np.where(stale, np.nan, opened), notes
+        return [told]
+    if not np.isfinite(panel.values["open"]).any():
+        return ["There are no opens: orders are filled at the next close, and strategies that need an open sit out."]
+    return []
 
 
 def _known_volume(volume: Array) -> Array:

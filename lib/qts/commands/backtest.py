@@ -73,7 +73,7 @@ def backtest(
 
 def run(settings: Settings, once: bool = True) -> Summary:
     """Backtests the bars that the settings name. It is one pass, so `once` changes nothing."""
-    from qts.backtest.market import market_of
+    from qts.backtest.market import NAMES, market_of
     from qts.commands.files import read_table
     from qts.pipeline.backtest import execute
 
@@ -81,7 +81,7 @@ def run(settings: Settings, once: bool = True) -> Summary:
     if path is None:
         raise ConfigError("backtest.bars names no file; set it in the conf file, or run `qts backtest --bars FILE`.")
     began = time.monotonic()
-    table = read_table(path, "bars, as csv or parquet")
+    table = read_table(path, "bars, as csv or parquet", NAMES)
     summary = execute(settings, market_of(table, path.name.split(".")[0]))
     return summary | {"bars_file": str(path), "seconds": time.monotonic() - began}
 

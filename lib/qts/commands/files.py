@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_table(path: Path, expected: str) -> pd.DataFrame:
+def read_table(path: Path, expected: str, names: Collection[str] = ()) -> pd.DataFrame:
     """A csv (plain or compressed) or parquet file.
 
     Args:
         path: parquet is told by its ending, .parquet or .pq.
         expected: what the file should hold, for the message.
+        names: columns, in any case, whose cells of a csv are names: 000001 keeps its zeros and NA is a name like any
+            other. An empty cell is missing.
 
     Raises:
         MissingInput: there is no such file.
@@ -28,7 +30,7 @@ def read_table(path: Path, expected: str) -> pd.DataFrame:
     if not path.is_file():
         raise MissingInput(f"There is no file {path}; expected {expected}.")
     try:
-        table = pd.read_parquet(path) if path.suffix in {".parquet", ".pq"} else pd.read_csv(path)
+        table = pd.read_parquet(path) if path.suffix in {".parquet", ".pq"} else _read_csv(path, names)
     except (ValueError, OSError, EOFError) as error:
         reason = str(error).strip().split("\n")[0]
         raise DataError(
@@ -36,6 +38,20 @@ def read_table(path: Path, expected: str) -> pd.DataFrame:
         ) from error
     if table.empty:
         raise MissingInput(f"{path} has no rows; expected {expected}.")
+    return table
+
+
+def _read_csv(path: Path, names: Collection[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    if not names:
+        return pd.read_csv(path)
+    header = pd.read_csv(path, nrows=0).columns
+    found = [column for column in header if str(column).strip().lower() in names]
+    # A converter is the one way by which pandas leaves both "NA" and "007" alone in one column and not in others.
+    table = pd.read_csv(path, converters=dict.fromkeys(found, str.strip))
+    for column in found:
+        table[column] = table[column].where(table[column] != "", None)
     return table
 
 

@@ -96,11 +96,11 @@ def check(
     def work() -> Summary:
         from qts.commands.files import read_table
         from qts.conf import read_yaml
-        from qts.risk.commands import check_files
+        from qts.risk.commands import NAMES, check_files
         from qts.risk.limits import RiskLimits
 
         return check_files(
-            read_table(orders, "csv or parquet with one order a row"),
+            read_table(orders, "csv or parquet with one order a row", NAMES),
             RiskLimits.parse(read_yaml(limits), str(limits)),
             _read_json(portfolio),
         )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from qts.backtest import scenario
 from qts.backtest.compare import compare
-from qts.backtest.experiment import Experiment, Outcome, Terms, part
+from qts.backtest.experiment import Experiment, Outcome, Terms
 from qts.backtest.experiment import run as run_one
 from qts.backtest.market import Market
 from qts.backtest.report import html
@@ -178,7 +178,7 @@ def _window(settings: Settings, market: Market) -> tuple[Market, int | None]:
     times, first = market.panel.times, None
     if given.end is not None:
         stop = int(np.searchsorted(times, pd.Timestamp(given.end, tz="UTC").value + _DAY, side="right"))
-        market = replace(market, panel=part(market.panel, 0, stop))
+        market = market.until(stop)
     if given.start is not None:
         if given.walk_forward:
             raise ConfigError("backtest.start and walk_forward exclude each other: training windows come first.")

@@ -18,6 +18,8 @@ from qts.risk.orders import BookView, Orders, Verdicts
 
 REQUIRED = ("order_id", "instrument", "side", "quantity")
 OPTIONAL = ("timestamp", "type", "limit_price", "strategy")
+#: Columns whose cells are names, though they may look like numbers or like missing ones.
+NAMES = ("order_id", "instrument", "strategy")
 
 _SIDES = {"buy": 1.0, "sell": -1.0}
 

@@ -1,0 +1,79 @@
+"""Columns of times as files have them: texts in either order of day and month, numbers of any unit, compact dates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from qts.errors import DataError
+from qts.market.bar import IntArray
+
+#: What a number may count in, by its size: seconds, milliseconds, microseconds, nanoseconds since 1970.
+_UNITS = ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (np.inf, 1))
+#: Whole numbers in this range are dates such as 20180131. As seconds they would lie in August 1970.
+_COMPACT = 19_000_101, 22_001_231
+
+
+def nanoseconds(column: pd.Series) -> IntArray:
+    """Times in nanoseconds since 1970-01-01 UTC, shape (n,).
+
+    Texts without a zone are UTC. Where one text begins with a number above 12, as 13/01/2020 does, all dates of the
+    column have the day first; else 02/01/2020 has the month first.
+
+    Raises:
+        DataError: a value that is no time, or texts of which some have the day first and others the month.
+    """
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return _compact(column) if _is_compact(column) else _counted(column)
+    text = not pd.api.types.is_datetime64_any_dtype(column)
+    stamps = pd.to_datetime(
+        column,
+        utc=True,
+        errors="coerce",
+        format="mixed" if text else None,
+        dayfirst=text and _day_first(column),
+    )
+    _refuse(column, stamps.isna().to_numpy())
+    return np.asarray(stamps.to_numpy("datetime64[ns]").astype(np.int64))
+
+
+def _day_first(column: pd.Series) -> bool:
+    parts = column.astype("string").str.extract(r"^\s*(\d{1,2})([/.-])(\d{1,2})\2\d{4}")
+    first, second = (pd.to_numeric(parts[place], errors="coerce") > 12 for place in (0, 2))
+    if first.any() and second.any():
+        one, other = (column[each.fillna(value=False).to_numpy(dtype=bool)].iloc[0] for each in (first, second))
+        raise DataError(
+            f"The times {one!r} and {other!r} cannot both be read: one has the day first, the other the month. "
+            "Expected one order, best ISO 8601 (2020-01-31)."
+        )
+    return bool(first.any())
+
+
+def _is_compact(column: pd.Series) -> bool:
+    known = column.dropna()
+    return len(known) > 0 and bool(known.between(*_COMPACT).all()) and bool((known % 1 == 0).all())
+
+
+def _compact(column: pd.Series) -> IntArray:
+    texts = column.astype("Int64").astype("string")
+    stamps = pd.to_datetime(texts, format="%Y%m%d", errors="coerce", utc=True)
+    _refuse(column, stamps.isna().to_numpy())
+    return np.asarray(stamps.to_numpy("datetime64[ns]").astype(np.int64))
+
+
+def _counted(column: pd.Series) -> IntArray:
+    whole = pd.api.types.is_integer_dtype(column) and not column.hasnans
+    values = column.to_numpy(dtype=np.int64) if whole else column.to_numpy(dtype=np.float64, na_value=np.nan)
+    size = np.abs(values.astype(np.float64))
+    _refuse(column, ~np.isfinite(size))
+    unit = next(unit for limit, unit in _UNITS if float(size.max(initial=0.0)) < limit)
+    return np.asarray(values * unit if whole else np.rint(values * unit).astype(np.int64))
+
+
+def _refuse(column: pd.Series, bad: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        if pd.isna(column.iloc[row]):
+            raise DataError(f"There is no time in row {row + 1}; expected one in every row.")
+        given = column.iloc[row : row + 1].tolist()[0]
+        raise DataError(f"The time in row {row + 1} is {given!r}; expected dates, ISO 8601 or numbers.")
