@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from qts import cli
+from qts.commands.files import read_table
 from qts.errors import ConfigError, DataError, UnknownColumn
 from qts.forecast.point.evaluate import BENCHMARK, Design, evaluate
 from qts.forecast.point.registry import build
 from qts.forecast.point.rolling import roll
-from qts.forecast.point.series import Series, Table, read_long
+from qts.forecast.point.series import NAMES, Series, Table, read_long
 
 _SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 
@@ -71,6 +72,26 @@ def test_calendars(times: pd.DatetimeIndex, season: int, rows: int) -> None:
         assert np.isfinite(one.values).sum() == len(times)
         assert (np.diff(one.times) > 0).all()
     assert read_long(frame, season=5).series[0].season == 5
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y %H:%M", "%Y%m%d"])
+def test_dates_in_any_order_of_their_parts(form: str) -> None:
+    """A day that is taken for a month moves its row to another place, and no error says so."""
+    days = pd.date_range("2020-01-01", periods=90)
+    texts = days.strftime(form)
+    plain = pd.DataFrame({"timestamp": days, "y": np.arange(90.0)})
+    told = plain.assign(timestamp=texts.astype(int) if form == "%Y%m%d" else texts)
+    ((wanted,), (found,)) = (read_long(table).series for table in (plain, told))
+    np.testing.assert_array_equal(found.times, wanted.times)
+    np.testing.assert_array_equal(found.values, wanted.values)
+
+
+def test_names_of_series_are_text(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"series": ["007", "NA"] * 5, "t": np.repeat(range(5), 2), "y": np.arange(10.0)})
+    rows.to_csv(tmp_path / "long.csv", index=False)
+    table = read_long(read_table(tmp_path / "long.csv", "series", NAMES))
+    assert [each.name for each in table.series] == ["007", "NA"]
+    assert not table.notes
 
 
 def test_a_table_that_cannot_be_used() -> None:

@@ -70,11 +70,11 @@ def evaluate(
         from qts.forecast.point.evaluate import Design
         from qts.forecast.point.evaluate import evaluate as judge
         from qts.forecast.point.registry import DEFAULT, build, names
-        from qts.forecast.point.series import read_long
+        from qts.forecast.point.series import NAMES, read_long
 
         wanted = DEFAULT if models is None else names() if models == "all" else _listed(models)
         design = Design(horizon, min(0.5, 1 - test), test, refit_every)
-        table = read_long(read_table(file, "columns series, timestamp or t, y"), season)
+        table = read_long(read_table(file, "columns series, timestamp or t, y", NAMES), season)
         found = judge(table, build(wanted), design, _progress)
         if output is not None:
             _write(found.rows(), output)

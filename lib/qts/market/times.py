@@ -24,20 +24,25 @@ def nanoseconds(column: pd.Series) -> IntArray:
         DataError: a value that is no time, or texts of which some have the day first and others the month.
     """
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        return _compact(column) if _is_compact(column) else _counted(column)
+        return _compact(column) if is_compact(column) else _counted(column)
     text = not pd.api.types.is_datetime64_any_dtype(column)
     stamps = pd.to_datetime(
         column,
         utc=True,
         errors="coerce",
         format="mixed" if text else None,
-        dayfirst=text and _day_first(column),
+        dayfirst=text and day_first(column),
     )
     _refuse(column, stamps.isna().to_numpy())
     return np.asarray(stamps.to_numpy("datetime64[ns]").astype(np.int64))
 
 
-def _day_first(column: pd.Series) -> bool:
+def day_first(column: pd.Series) -> bool:
+    """Whether the dates among texts have the day first: one of them begins with a number above 12.
+
+    Raises:
+        DataError: another one has such a number in second place.
+    """
     parts = column.astype("string").str.extract(r"^\s*(\d{1,2})([/.-])(\d{1,2})\2\d{4}")
     first, second = (pd.to_numeric(parts[place], errors="coerce") > 12 for place in (0, 2))
     if first.any() and second.any():
@@ -49,16 +54,21 @@ def _day_first(column: pd.Series) -> bool:
     return bool(first.any())
 
 
-def _is_compact(column: pd.Series) -> bool:
+def is_compact(column: pd.Series) -> bool:
+    """Whether numbers are dates such as 20180131."""
     known = column.dropna()
     return len(known) > 0 and bool(known.between(*_COMPACT).all()) and bool((known % 1 == 0).all())
 
 
 def _compact(column: pd.Series) -> IntArray:
-    texts = column.astype("Int64").astype("string")
-    stamps = pd.to_datetime(texts, format="%Y%m%d", errors="coerce", utc=True)
+    stamps = compact_dates(column)
     _refuse(column, stamps.isna().to_numpy())
     return np.asarray(stamps.to_numpy("datetime64[ns]").astype(np.int64))
+
+
+def compact_dates(column: pd.Series) -> pd.Series:
+    """Numbers such as 20180131 as times, UTC; NaT where there is no such day."""
+    return pd.to_datetime(column.astype("Int64").astype("string"), format="%Y%m%d", errors="coerce", utc=True)
 
 
 def _counted(column: pd.Series) -> IntArray:

@@ -9,9 +9,10 @@ import pandas as pd
 
 from qts.errors import DataError, UnknownColumn, did_you_mean
 from qts.market.bar import Array, IntArray
+from qts.market.times import compact_dates, day_first, is_compact
 
 #: Names that the columns may have; the first is ours, the others are those of well-known libraries.
-_SERIES, _TIME, _VALUE = (
+NAMES, _TIME, _VALUE = (
     ("series", "unique_id", "instrument"),
     ("timestamp", "t", "ds", "date"),
     ("y", "value", "close"),
@@ -77,7 +78,7 @@ def read_long(rows: pd.DataFrame, season: int | None = None) -> Table:
         DataError: no row is usable.
     """
     time, value = _column(rows, _TIME, "the time"), _column(rows, _VALUE, "the value")
-    name = next((column for column in _SERIES if column in rows.columns), None)
+    name = next((column for column in NAMES if column in rows.columns), None)
     notes: dict[str, int] = {}
     at, calendar = _times(rows[time])
     y = pd.to_numeric(rows[value], errors="coerce").to_numpy(np.float64, na_value=np.nan)
@@ -130,18 +131,21 @@ def _times(column: pd.Series) -> tuple[pd.Series, bool]:
     """Whole numbers (nullable), and whether they are nanoseconds of a calendar."""
     if not pd.api.types.is_datetime64_any_dtype(column):
         numbers = pd.to_numeric(column, errors="coerce")
+        if pd.api.types.is_numeric_dtype(column) and is_compact(column):
+            return _nanoseconds(compact_dates(column)), True
         if pd.api.types.is_numeric_dtype(column) or numbers.notna().sum() > column.notna().sum() / 2:
             whole = numbers.where(np.isfinite(numbers.to_numpy(np.float64, na_value=np.nan)))
             if (whole.dropna() % 1 != 0).any():
                 whole = whole.rank(method="dense")
             return pd.Series(whole.astype("Int64").to_numpy(dtype=object), dtype="Int64"), False
-    stamps = pd.to_datetime(column, utc=True, errors="coerce", format=None if _is_stamps(column) else "mixed")
+    text = not pd.api.types.is_datetime64_any_dtype(column)
+    form, first = ("mixed", day_first(column)) if text else (None, False)
+    return _nanoseconds(pd.to_datetime(column, utc=True, errors="coerce", format=form, dayfirst=first)), True
+
+
+def _nanoseconds(stamps: pd.Series) -> pd.Series:
     nanos = pd.Series(stamps.dt.tz_localize(None).astype("datetime64[ns]").astype("int64").to_numpy(), dtype="Int64")
-    return nanos.mask(stamps.isna().to_numpy()), True
-
-
-def _is_stamps(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_datetime64_any_dtype(column))
+    return nanos.mask(stamps.isna().to_numpy())
 
 
 def _season(times: IntArray) -> int:

@@ -13,6 +13,7 @@ import pandas as pd
 from qts.errors import DataError, UnknownColumn, did_you_mean
 from qts.forecast.volatility.measures import Measures
 from qts.market.bar import Array
+from qts.market.times import compact_dates, day_first, is_compact
 
 #: Columns that are taken as they are when no option names one, by their names in lower case without punctuation.
 _CLOSES = ("close", "closeprice", "adjclose", "adjustedclose", "price", "last")
@@ -90,12 +91,9 @@ def _in_order(table: pd.DataFrame, name: str, notes: list[str]) -> tuple[pd.Seri
     """Sortable times, their texts and the rows, in order, without rows whose time cannot be read."""
     given = table[name]
     if pd.api.types.is_numeric_dtype(given) and not pd.api.types.is_bool_dtype(given):
-        plain = given.dropna()
-        compact = len(plain) > 0 and plain.between(19000101, 22001231).all() and (plain % 1 == 0).all()
-        as_text = given.astype("Int64").astype("string") if compact else None
-        times = given if as_text is None else pd.to_datetime(as_text, format="%Y%m%d", errors="coerce")
+        times = compact_dates(given) if is_compact(given) else given
     else:
-        times = pd.to_datetime(given, errors="coerce", utc=True, format="mixed", dayfirst=_day_first(given))
+        times = pd.to_datetime(given, errors="coerce", utc=True, format="mixed", dayfirst=day_first(given))
     readable = times.notna().to_numpy()
     if not readable.any():
         raise DataError(f"Column {name!r} holds no date that can be read; the first is {_first(given)}.")
@@ -110,12 +108,6 @@ def _in_order(table: pd.DataFrame, name: str, notes: list[str]) -> tuple[pd.Seri
         return times, times.astype(str), table
     midnight = bool((times == times.dt.normalize()).all())
     return times, times.dt.strftime("%Y-%m-%d" if midnight else "%Y-%m-%dT%H:%M:%S"), table
-
-
-def _day_first(given: pd.Series) -> bool:
-    """Whether dates such as 13/01/2020 are among the texts: then 02/01/2020 is the second of January too."""
-    parts = given.astype("string").str.extract(r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d{4}")[0]
-    return bool((pd.to_numeric(parts, errors="coerce") > 12).any())
 
 
 def _last_of_each(
