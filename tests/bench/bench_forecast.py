@@ -24,7 +24,7 @@ from qts.store.ledger import Ledger
 
 DAY = 86_400_000_000_000
 BEGIN = 1_420_070_400_000_000_000
-MODELS = ("ewma", "har", "arima")
+MODELS = ("ewma", "log_har", "arima")
 
 
 def main() -> None:

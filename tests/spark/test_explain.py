@@ -47,8 +47,8 @@ def test_an_order_is_told_whole_and_decided_again_the_same(traded):
     assert 0 < told["decision"]["propensity"] <= 1
     assert set(told["decision"]["context"]) == set(CONTEXT)
     assert told["known"]["index.VIX"] >= 15
-    assert told["known"]["forecast.har.variance"] > 0
-    assert [model["model"] for model in told["models"]] == ["har"]
+    assert told["known"]["forecast.log_har.variance"] > 0
+    assert [model["model"] for model in told["models"]] == ["log_har"]
     assert len(told["rules"]) >= 7
     assert not any(rule["broken"] for rule in told["rules"])
     assert told["plan"]["seed"] == traded.trade.seed

@@ -79,10 +79,10 @@ def test_every_later_bar_is_forecast_once(first: tuple[Settings, dict[str, Any]]
     assert summary["provenance"] == ["real", "simulated_path"]
     assert not rows.duplicated(_KEY).any()
     assert set(rows["instrument"]) == {"A'; DROP", "B", "CALM", "GAPS"}
-    assert set(rows["model"]) == {"naive", "ewma", "har"}
+    assert set(rows["model"]) == {"naive", "ewma", "log_har"}
     assert np.isfinite(rows.select_dtypes("float")).all(axis=None)
     # 240 bars, the first spent on a return, half of the rest for training.
-    live = rows[(rows["instrument"] == "B") & (rows["model"] == "har") & (rows["target"] == "variance")]
+    live = rows[(rows["instrument"] == "B") & (rows["model"] == "log_har") & (rows["target"] == "variance")]
     assert len(live) == 239 - 119
     assert (rows["lower_95"] <= rows["lower_80"]).all()
     assert (rows["upper_80"] <= rows["upper_95"]).all()
@@ -104,12 +104,12 @@ def test_a_series_that_does_not_fit_gets_a_simpler_model_and_the_run_says_so(
 ) -> None:
     settings, summary = first
     tracking = Tracking(settings.tracking_uri, "qts")
-    bundle = Registry(tracking).load_alias("har")[1]
-    assert bundle.parameters["B"]["method"] == "har"
+    bundle = Registry(tracking).load_alias("log_har")[1]
+    assert bundle.parameters["B"]["method"] == "log_har"
     assert bundle.parameters["CALM"]["method"] == "ewma"
     assert "constant" in bundle.parameters["CALM"]["fallback"]
-    assert summary["models"]["har"]["methods"]["har"] >= 2
-    runs = tracking.client.search_runs([tracking.experiment_id], "params.model = 'har'")
+    assert summary["models"]["log_har"]["methods"]["log_har"] >= 2
+    runs = tracking.client.search_runs([tracking.experiment_id], "params.model = 'log_har'")
     assert len(runs) == 1
     assert "CALM" in json.loads(runs[0].data.params["fallback_reasons"])
     assert runs[0].data.params["version_of_bars_history"] == "1"
@@ -134,7 +134,7 @@ def test_the_pyfunc_loads_without_this_package_and_agrees(
     script = f"""
 import mlflow, pandas as pd
 mlflow.set_tracking_uri({settings.tracking_uri!r})
-model = mlflow.pyfunc.load_model("models:/qts-forecast-har@champion")
+model = mlflow.pyfunc.load_model("models:/qts-forecast-log_har@champion")
 model.predict(pd.read_parquet("bars.parquet")).to_parquet("out.parquet")
 """
     environment = {
@@ -143,7 +143,7 @@ model.predict(pd.read_parquet("bars.parquet")).to_parquet("out.parquet")
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
     theirs = pd.read_parquet(tmp_path / "out.parquet").rename(columns={"bar_time": "made_at"})
     theirs["made_at"] = theirs["made_at"].dt.tz_localize("UTC")
-    ours = _read(settings).query("model == 'har'")
+    ours = _read(settings).query("model == 'log_har'")
     both = ours.merge(theirs, on=["instrument", "target", "made_at"], suffixes=("", "_theirs"))
     assert len(both) == len(ours)
     for name in ("mean", "sd", "lower_80", "upper_95"):
@@ -179,7 +179,7 @@ def test_stepping_through_bars_gives_the_bits_of_reading_the_history(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stepped, read = tmp_path / "stepped", tmp_path / "read"
-    settings = _settings(stepped, models=("naive", "har", "har_leverage", "arima"))
+    settings = _settings(stepped, models=("naive", "log_har", "har_leverage", "arima"))
     Ledger(settings.tables).append("bars_history", _bars(240))
     forecast.run(settings)
     shutil.copytree(stepped, read)
@@ -243,7 +243,7 @@ def test_a_crash_at_any_step_leaves_the_same_rows(
     ledger.append("bars_history", _bars(245, first=240))
     forecast.run(settings)
     pd.testing.assert_frame_equal(_read(settings).drop(columns=["checkpoint_id"]), undisturbed.reset_index(drop=True))
-    versions = Registry(Tracking(settings.tracking_uri, "qts")).aliases("har")
+    versions = Registry(Tracking(settings.tracking_uri, "qts")).aliases("log_har")
     assert versions == {"champion": "1"}
 
 

@@ -54,7 +54,7 @@ def _forecasts(days: list[int], mean: float, target: str = "variance") -> pa.Tab
                 "made_at": made_at,
                 "target_time": made_at + pd.Timedelta(days=1),
                 "horizon": 1,
-                "model": "har",
+                "model": "log_har",
                 "version": "1",
                 "mean": mean,
                 "sd": 0.02,
@@ -97,8 +97,8 @@ def test_matured_forecasts_are_scored_once(spark: SparkSession, workdir: Setting
     # Friday's forecast is about Monday's bar, whatever its nominal target time says.
     assert (rows["target_time"][1] - rows["made_at"][1]).days == 3
     assert summary["provenance"] == ["real"]
-    assert summary["models"]["har"]["variance.n"] == 3
-    assert summary["models"]["har"]["variance.qlike"] == pytest.approx(rows["loss"][3:].mean())
+    assert summary["models"]["log_har"]["variance.n"] == 3
+    assert summary["models"]["log_har"]["variance.qlike"] == pytest.approx(rows["loss"][3:].mean())
 
     again = monitor.run(workdir)
     assert again["scored"] == 0
@@ -107,7 +107,7 @@ def test_matured_forecasts_are_scored_once(spark: SparkSession, workdir: Setting
     grown = monitor.run(workdir)
     assert grown["scored"] == 2
     assert grown["provenance"] == ["real", "simulated_path"]
-    assert grown["models"]["har"]["variance.n"] == 4
+    assert grown["models"]["log_har"]["variance.n"] == 4
     scored = ledger.read("forecast_scores").to_pandas()
     assert not scored.duplicated(["instrument", "target", "made_at", "model", "version"]).any()
     assert scored.query("target == 'variance'")["actual"].max() == 5e-4

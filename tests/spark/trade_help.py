@@ -33,7 +33,7 @@ STRATEGIES = {
     "momentum": {"class": "TimeSeriesMomentum", "lookback": 8, "span": 6},
     "breakout": {"class": "ChannelBreakout", "entry": 5, "leave": 3},
     "bollinger": {"class": "BollingerReversion", "length": 5, "entry": 1.0},
-    "forecast": {"class": "ForecastVolatility", "model": "har", "target": 0.01, "span": 5},
+    "forecast": {"class": "ForecastVolatility", "model": "log_har", "target": 0.01, "span": 5},
 }
 
 
@@ -140,7 +140,7 @@ def forecasts() -> pa.Table:
             "made_at": at.to_pydatetime(),
             "target_time": (at + pd.Timedelta(days=1)).to_pydatetime(),
             "horizon": 1,
-            "model": "har",
+            "model": "log_har",
             "version": "1",
             "mean": float(1e-4 * (0.5 + random.random())),
             "sd": 1e-5,

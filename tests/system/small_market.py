@@ -28,7 +28,7 @@ STRATEGIES = {
     "cross": {"class": "EwmaCross", "fast": 3, "slow": 8},
     "breakout": {"class": "ChannelBreakout", "entry": 5, "leave": 3},
     "bollinger": {"class": "BollingerReversion", "length": 10, "entry": 1.5},
-    "forecast": {"class": "ForecastVolatility", "model": "har", "target": 0.01},
+    "forecast": {"class": "ForecastVolatility", "model": "log_har", "target": 0.01},
 }
 #: A process that is about to be killed should not spend its time on optimising its code.
 SHORT_LIVED = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}

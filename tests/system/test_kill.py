@@ -78,13 +78,13 @@ def killed_and_compared(
 def poison(settings: Settings) -> None:
     """What a batch that was planned before must not see: a moved alias, other forecasts, a manual halt."""
     registry = Registry(Tracking(settings.tracking_uri, settings.mlflow.experiment))
-    version, bundle = registry.load_alias("har")
+    version, bundle = registry.load_alias("log_har")
     run = registry.tracking.run("other", "other")
     doubled = {name: {**params, "other": True} for name, params in bundle.parameters.items()}
     other = type(bundle)(bundle.model, bundle.interval, doubled)
     newer = registry.register(other, run.info.run_id, "other", {})
     assert newer != version
-    registry.set_alias("har", CHAMPION, newer)
+    registry.set_alias("log_har", CHAMPION, newer)
     ledger = Ledger(settings.tables)
     rows = ledger.read("forecasts")
     place = {name: rows.schema.get_field_index(name) for name in ("mean", "version", "checkpoint_id", "batch_id")}

@@ -37,7 +37,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "hold": {"class": "BuyAndHold"},
     "cross": {"class": "EwmaCross", "fast": 2, "slow": 4},
     "bands": {"class": "BollingerReversion", "length": 3, "entry": 0.5},
-    "forecast": {"class": "ForecastVolatility", "model": "har", "target": 0.01, "span": 3},
+    "forecast": {"class": "ForecastVolatility", "model": "log_har", "target": 0.01, "span": 3},
 }
 POLICIES: dict[str, dict[str, Any]] = {"thompson": {"forgetting": 0.98}, "linucb": {"alpha": 1.0}}
 RISK: dict[str, Any] = {"max_order_notional": 20_000, "max_gross_exposure": 150_000}
@@ -85,7 +85,7 @@ def panel_of(
             values[field][here, column] = column_values[here]
         extra[:, column] = np.where(random.random(length) < 0.5, random.exponential(1e-4, length), np.nan)
     times = START + MINUTE * np.arange(1, length + 1, dtype=np.int64)
-    return BarPanel(tuple(names), times, values, {"forecast.har.variance": extra})
+    return BarPanel(tuple(names), times, values, {"forecast.log_har.variance": extra})
 
 
 def part_of(panel: BarPanel, rows: slice) -> BarPanel:

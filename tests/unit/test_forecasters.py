@@ -153,7 +153,7 @@ def test_any_series_gives_parameters_and_ordered_intervals(
 
 def test_har_is_ordinary_least_squares() -> None:
     history = _history(_rows(500, 1, 2), 1)
-    (params,) = build(["har"])["har"].fit(history)
+    (params,) = build(["log_har"])["log_har"].fit(history)
     log = pd.Series(history.variance[:, 0])
     design = sm.add_constant(np.column_stack([np.log(log.rolling(w).mean()) for w in (1, 5, 22)])[21:-1])
     fit = sm.OLS(np.log(log.to_numpy())[22:], design).fit()
@@ -166,9 +166,9 @@ def test_har_is_ordinary_least_squares() -> None:
 
 def test_har_is_unbiased_over_its_training_window() -> None:
     history = _history(_rows(400, 2, 9), 2)
-    har = build(["har"])["har"]
+    har = build(["log_har"])["log_har"]
     params = har.fit(history)
-    assert [p["method"] for p in params] == ["har", "har"]
+    assert [p["method"] for p in params] == ["log_har", "log_har"]
     forecast = har.run(params, history)[0]["variance"]
     ratio = history.outcome("variance") / forecast.mean
     np.testing.assert_allclose(np.nanmean(ratio, axis=0), 1.0, rtol=1e-9)
@@ -199,15 +199,15 @@ def test_naive_repeats_the_last_variance() -> None:
 def test_a_series_falls_back_step_by_step_and_says_why() -> None:
     rows = _rows(120, 1, 6)
     history = _history(rows, 1)
-    har = build(["har"])["har"]
+    har = build(["log_har"])["log_har"]
     methods = {}
     for bars in (5, 25, 60, 110):
         (params,) = har.fit(history.first(np.array([bars])))
         methods[bars] = params["method"]
         assert params["bars"] == bars
-    assert methods == {5: UNFITTED, 25: "naive", 60: "ewma", 110: "har"}
+    assert methods == {5: UNFITTED, 25: "naive", 60: "ewma", 110: "log_har"}
     (params,) = har.fit(history.first(np.array([25])))
-    assert params["fallback"] == "har: 25 bars, 82 needed; ewma: 25 bars, 30 needed"
+    assert params["fallback"] == "log_har: 25 bars, 82 needed; ewma: 25 bars, 30 needed"
 
 
 def test_a_history_counts_an_instruments_own_bars() -> None:
@@ -256,7 +256,7 @@ def _out_of_sample(close: Any, variance: Any, times: Any) -> dict[str, dict[str,
     train = history.length // 2
     later = np.arange(len(history.times))[:, None] >= train
     found: dict[str, dict[str, float]] = {}
-    for model in build(["naive", "ewma", "har", "har_leverage"]).values():
+    for model in build(["naive", "ewma", "log_har", "har_leverage"]).values():
         forecasts = model.run(model.fit(history.first(train)), history)[0]
         found[model.name] = {}
         for target, forecast in forecasts.items():
@@ -272,7 +272,7 @@ def test_coverage_and_order_on_the_sp500() -> None:
     opened, high, low, close = (data[name].to_numpy(np.float64) for name in ("Open", "High", "Low", "Close"))
     garman_klass = 0.5 * np.log(high / low) ** 2 - (2 * np.log(2) - 1) * np.log(close / opened) ** 2
     found = _out_of_sample(close, garman_klass, data.index.to_numpy().astype("datetime64[ns]").astype(np.int64))
-    har, ewma, naive = (found[name] for name in ("har", "ewma", "naive"))
+    har, ewma, naive = (found[name] for name in ("log_har", "ewma", "naive"))
     assert har["variance.n"] > 2500
     # Measured: QLIKE .371 < .420 < .669; coverage of HAR .774 and .943 (variance), .803 and .937 (returns).
     assert har["variance.qlike"] < ewma["variance.qlike"] < naive["variance.qlike"]
@@ -290,10 +290,10 @@ def test_order_on_the_dow_jones_realised_variance() -> None:
     data = pd.read_csv(file, parse_dates=["date"]).dropna(subset=["rv5", "close_price"])
     times = data["date"].to_numpy().astype("datetime64[ns]").astype(np.int64)
     found = _out_of_sample(data["close_price"].to_numpy(), data["rv5"].to_numpy(), times)
-    assert found["har"]["variance.qlike"] < found["ewma"]["variance.qlike"] < found["naive"]["variance.qlike"]
-    assert found["har"]["variance.rmse"] < found["naive"]["variance.rmse"]
-    assert found["har_leverage"]["variance.qlike"] < found["har"]["variance.qlike"]
+    assert found["log_har"]["variance.qlike"] < found["ewma"]["variance.qlike"] < found["naive"]["variance.qlike"]
+    assert found["log_har"]["variance.rmse"] < found["naive"]["variance.rmse"]
+    assert found["har_leverage"]["variance.qlike"] < found["log_har"]["variance.qlike"]
     # The residuals of 2000 to 2009 alone held 88% of the calmer years after; learning from every bar holds the promise.
-    for name in ("har", "har_leverage"):
+    for name in ("log_har", "har_leverage"):
         assert abs(found[name]["variance.coverage_95"] - 0.95) < 0.01
         assert abs(found[name]["variance.coverage_80"] - 0.80) < 0.02

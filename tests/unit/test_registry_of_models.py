@@ -60,8 +60,8 @@ def test_versions_and_aliases(tracking: Tracking) -> None:
 
 
 def test_a_registered_name_is_valid_for_any_experiment() -> None:
-    assert Registry(Tracking("databricks://x", "/Users/me@x.org/qts")).registered_name("har") == (
-        "Users-me-x-org-qts-forecast-har"
+    assert Registry(Tracking("databricks://x", "/Users/me@x.org/qts")).registered_name("log_har") == (
+        "Users-me-x-org-qts-forecast-log_har"
     )
 
 
@@ -98,7 +98,7 @@ def test_a_file_that_was_tampered_with_is_refused_and_a_registry_that_is_down_is
     cache = ChampionCache(tmp_path / "champions")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     before = _registered(tmp_path, cache)
-    assert before.champions(["naive", "har"]) == ({"naive": "1", "har": None}, "")
+    assert before.champions(["naive", "log_har"]) == ({"naive": "1", "log_har": None}, "")
     bundle = before.load("naive", "1")
 
     (file,) = (tmp_path / "mlartifacts").rglob("parameters.json")
@@ -111,14 +111,14 @@ def test_a_file_that_was_tampered_with_is_refused_and_a_registry_that_is_down_is
 
     unreachable = f"sqlite:///{file}/mlflow.db"  # below a file, where no folder can be
     down = Registry(Tracking(unreachable, "qts"), cache=cache)
-    versions, reason = down.champions(["naive", "har"])
-    assert versions == {"naive": "1", "har": None}
+    versions, reason = down.champions(["naive", "log_har"])
+    assert versions == {"naive": "1", "log_har": None}
     assert "mlflow.db failed" in reason
     assert down.load("naive", "1") == bundle
     with pytest.raises(ModelUnavailable):
         down.load("naive", "2")
     with pytest.raises(ModelUnavailable):
-        down.champions(["har"])
+        down.champions(["log_har"])
     (kept,) = (tmp_path / "champions").rglob("1-*.json")
     kept.write_text(kept.read_text().replace("0.5", "0.7"))
     with pytest.raises(ModelUnavailable):

@@ -39,7 +39,7 @@ def add_forecasts(ledger: Ledger, *rows: tuple[str, int, float], batch: int | No
         "sd": mean / 10,
         **dict.fromkeys(("lower_80", "upper_80", "lower_95", "upper_95"), mean),
     }
-    fixed = {"target": "variance", "horizon": 1, "model": "har", "version": "1", **columns}
+    fixed = {"target": "variance", "horizon": 1, "model": "log_har", "version": "1", **columns}
     values |= {
         name: np.array([value] * count, dtype=None if name == "horizon" else object) for name, value in fixed.items()
     }
@@ -108,14 +108,14 @@ def test_without_tables_or_bars_there_is_nothing(ledger):
     add_forecasts(ledger, ("A", T0 - MINUTE, 1.0))
     assert beside(ledger, []) == {}
     assert beside(ledger, [T0], forecasts=-1) == {}
-    assert list(beside(ledger, [T0])) == ["forecast.har.variance", "forecast.har.variance.sd"]
+    assert list(beside(ledger, [T0])) == ["forecast.log_har.variance", "forecast.log_har.variance.sd"]
 
 
 def test_a_forecast_counts_from_the_bar_after_the_one_it_was_made_at(ledger):
     add_forecasts(ledger, ("A", T0, 1.0), ("A", T0 + MINUTE, 2.0))
     found = beside(ledger, [T0, T0 + MINUTE, T0 + 2 * MINUTE])
-    assert same(found["forecast.har.variance"], [[NAN, NAN], [1.0, NAN], [2.0, NAN]])
-    assert same(found["forecast.har.variance.sd"], [[NAN, NAN], [0.1, NAN], [0.2, NAN]])
+    assert same(found["forecast.log_har.variance"], [[NAN, NAN], [1.0, NAN], [2.0, NAN]])
+    assert same(found["forecast.log_har.variance.sd"], [[NAN, NAN], [0.1, NAN], [0.2, NAN]])
 
 
 def test_an_index_counts_when_its_time_lies_before_the_bars_end(ledger):
@@ -154,7 +154,7 @@ def test_old_values_are_no_news(interval, kept, ledger):
     add_forecasts(ledger, ("A", T0, 1.0))
     add_indices(ledger, "VIX", (T0, 20.0))
     found = beside(ledger, [T0 + kept, T0 + kept + 1000], interval)
-    assert same(found["forecast.har.variance"], [[1.0, NAN], [NAN, NAN]])
+    assert same(found["forecast.log_har.variance"], [[1.0, NAN], [NAN, NAN]])
     assert same(found["index.VIX"], [[20.0, 20.0], [NAN, NAN]])
 
 
@@ -164,9 +164,9 @@ def test_instruments_models_targets_and_horizons_are_kept_apart(ledger):
     add_forecasts(ledger, ("A", T0, 4.0), target="return")
     add_forecasts(ledger, ("A", T0, 5.0), horizon=2)
     found = beside(ledger, [T0 + MINUTE])
-    assert same(found["forecast.har.variance"], [[1.0, 2.0]])
+    assert same(found["forecast.log_har.variance"], [[1.0, 2.0]])
     assert same(found["forecast.ewma.variance"], [[NAN, 3.0]])
-    assert same(found["forecast.har.return"], [[4.0, NAN]])
+    assert same(found["forecast.log_har.return"], [[4.0, NAN]])
     assert len(found) == 6
 
 
@@ -184,14 +184,14 @@ def test_what_came_after_the_plan_changes_nothing(ledger):
     add_indices(ledger, "VIX", (T0, 20.0))
     pinned = {name: ledger.version(name) for name in ("forecasts", "indices", "batches")}
     first = beside(ledger, [T0 + MINUTE], **pinned)
-    assert same(first["forecast.har.variance"], [[1.0, NAN]])
+    assert same(first["forecast.log_har.variance"], [[1.0, NAN]])
     end(ledger, 1)
     add_forecasts(ledger, ("A", T0 + 2000, 3.0))
     add_indices(ledger, "VIX", (T0 + 1, 30.0))
     again = beside(ledger, [T0 + MINUTE], **pinned)
     assert all(same(again[name], first[name]) for name in first)
     assert again.keys() == first.keys()
-    assert same(beside(ledger, [T0 + MINUTE])["forecast.har.variance"], [[3.0, NAN]])
+    assert same(beside(ledger, [T0 + MINUTE])["forecast.log_har.variance"], [[3.0, NAN]])
 
 
 @given(
@@ -218,6 +218,6 @@ def test_a_bar_knows_the_same_however_bars_are_cut_into_batches(known, index, te
         joined = parts[0].get(name, unknown[:cut]) + parts[1].get(name, unknown[cut:])
         assert same(joined, whole.get(name, unknown))
     for place, name in enumerate(NAMES):
-        for time, got in zip(times, whole.get("forecast.har.variance", unknown), strict=True):
+        for time, got in zip(times, whole.get("forecast.log_har.variance", unknown), strict=True):
             before = [at for who, at in known if who == name and time - 5 * MINUTE <= T0 + half * at < time]
             assert same([[got[place]]], [[1.0 + max(before) if before else NAN]])

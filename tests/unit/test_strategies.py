@@ -96,7 +96,7 @@ class Bars:
         extra = {name: drawn(rng, shape) for name, drawn in EXTRAS.items()}
         for column in extra.values():
             column[rng.random(shape) < rng.choice([0.0, 0.3])] = np.nan
-        extra["forecast.har.variance"][rng.random(shape) < 0.05] = 0.0
+        extra["forecast.log_har.variance"][rng.random(shape) < 0.05] = 0.0
         close[rng.random(shape) < rng.choice([0.0, 0.1, 0.5])] = np.nan
         close[: rng.integers(0, 5), : self.instruments // 2] = np.nan
         names = tuple(f"I{number:02d}" for number in range(self.instruments))
@@ -109,7 +109,7 @@ class Bars:
 
 
 EXTRAS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
-    "forecast.har.variance": lambda rng, shape: rng.exponential(1e-4, shape),
+    "forecast.log_har.variance": lambda rng, shape: rng.exponential(1e-4, shape),
     "forecast.ewma.return": lambda rng, shape: rng.normal(0, 1e-3, shape),
     "forecast.ewma.return.sd": lambda rng, shape: rng.exponential(1e-2, shape),
     "forecast.lstm.return": lambda rng, shape: rng.normal(0, 1e-3, shape),

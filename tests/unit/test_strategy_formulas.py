@@ -175,7 +175,7 @@ def test_volatility_managed_compares_with_the_past_only(close: Array) -> None:
 def test_forecasts_go_before_the_past(close: Array) -> None:
     forecast = np.full(700, 0.04**2)
     forecast[[30, 31]] = np.nan, -1.0
-    by_forecast = signals(ForecastVolatility(), bars(close, **{"forecast.har.variance": forecast}))
+    by_forecast = signals(ForecastVolatility(), bars(close, **{"forecast.log_har.variance": forecast}))
     by_past = signals(VolatilityTarget(), bars(close))
     expected = np.full(700, 0.25)
     expected[[30, 31]] = by_past[[30, 31]]

@@ -101,8 +101,8 @@ def test_a_short_name_of_an_installed_package(own_module: str, tmp_path: Path) -
 
 
 def test_lists_of_a_configuration_are_taken_for_tuples() -> None:
-    built = registry.build({"mine": {"class": "ForecastConsensus", "models": ["har"]}})
-    assert built["mine"].models == ("har",)  # type: ignore[attr-defined]
+    built = registry.build({"mine": {"class": "ForecastConsensus", "models": ["log_har"]}})
+    assert built["mine"].models == ("log_har",)  # type: ignore[attr-defined]
 
 
 def test_policies_by_name() -> None:

@@ -83,8 +83,8 @@ def test_coefficients_are_those_of_the_evaluation() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "method", "reason"),
     [
-        ("harq", {"quarticity": None}, "har", "most bars have no quarticity"),
-        ("har_rs", {"semivariance_plus": np.full((259, 1), np.nan)}, "har", "most bars have no semivariance_plus"),
+        ("harq", {"quarticity": None}, "log_har", "most bars have no quarticity"),
+        ("har_rs", {"semivariance_plus": np.full((259, 1), np.nan)}, "log_har", "most bars have no semivariance_plus"),
         ("har_leverage", {"variance": np.full((259, 1), 1e-4)}, "ewma", "the variance is constant"),
         ("gjr", {"returns": np.zeros((259, 1))}, "ewma", "the price never moves"),
     ],

@@ -19,7 +19,7 @@ _FEWEST = 60  # observations for 4 coefficients
 _CEILING = 10.0  # times the largest variance in training
 
 
-class Har(ScaleForecaster):
+class LogHar(ScaleForecaster):
     """log v(t+1) = b0 + b1 log v(t) + b2 log mean v(t-4..t) + b3 log mean v(t-21..t) + e, by least squares.
 
     The forecast of v itself is exp(fit) times the mean of exp(e) in training (Duan's smearing). The usual lognormal
@@ -34,7 +34,7 @@ class Har(ScaleForecaster):
     Statistics 89; N. Duan, "Smearing estimate", JASA 78 (1983).
     """
 
-    name: ClassVar[str] = "har"
+    name: ClassVar[str] = "log_har"
     simpler: ClassVar[type[ScaleForecaster] | None] = Ewma
     rescaled: ClassVar[bool] = True
 
@@ -43,7 +43,7 @@ class Har(ScaleForecaster):
         if history.length[0] < max(_WINDOWS) + _FEWEST:
             raise CannotFit(f"{history.length[0]} bars, {max(_WINDOWS) + _FEWEST} needed")
         begin = max(_WINDOWS) - 1
-        x = np.column_stack([np.ones(len(history.variance)), *(f[:, 0] for f in _features(history.variance))])
+        x = np.column_stack([np.ones(len(history.variance)), *(f[:, 0] for f in log_means(history.variance))])
         y = np.log(history.variance[:, 0])
         beta, _, rank, _ = np.linalg.lstsq(x[begin:-1], y[begin + 1 :], rcond=None)
         if rank < x.shape[1]:
@@ -54,14 +54,14 @@ class Har(ScaleForecaster):
         """The exponential of the fit, for both targets; between the floor and the ceiling, for logs reach far."""
         beta = np.array([p["beta"] for p in params], np.float64)
         fit = beta[:, 0] + np.zeros(history.variance.shape)
-        for i, feature in enumerate(_features(history.variance), start=1):
+        for i, feature in enumerate(log_means(history.variance), start=1):
             fit = fit + beta[:, i] * feature
         ceiling = np.array([p["ceiling"] for p in params], np.float64)
         scale = np.exp(np.clip(fit, np.log(history.floor), np.log(ceiling)))
         return scale, scale
 
 
-def _features(variance: Array) -> list[Array]:
+def log_means(variance: Array) -> list[Array]:
     """Logarithms of the means of the last 1, 5 and 22 variances, shape (T, N) each; NaN until there are as many."""
     return [np.log(rolling_mean(variance, window)) for window in _WINDOWS]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,25 @@ class Memory:
         if before is None:
             return np.asarray(step.accumulate(values, axis=0))
         return np.asarray(step.accumulate(np.concatenate([before[None], values]), axis=0)[1:])
+
+    def fold(self, name: str, start: Array, rows: int, step: Callable[[Array, int], Array]) -> Iterator[Array]:
+        """What a recursion holds after each row, where a step looks back at the row before.
+
+        It goes on from the last row that was seen: rows that are kept for windows alone are not stepped through again.
+
+        Args:
+            start: before the first row of a history, first axis N.
+            step: from what was held and the row's number.
+        """
+        before = self.before(name)
+        held = last = start if before is None else before
+        for row in range(rows):
+            if before is None or row >= KEPT:
+                held = step(held, row)
+                here = (row < self.length).reshape(-1, *(1,) * (held.ndim - 1))
+                last = np.where(here, held, last)
+            yield held
+        self.after[name] = last
 
     def exponential(self, name: str, values: Array, decay: Array) -> Array:
         """s(t+1) = decay s(t) + (1 - decay) x(t+1) along axis 0, started from the mean of the first 20 rows.

@@ -44,8 +44,8 @@ class Bar:
         realised_variance, bipower, semivariance_minus, semivariance_plus, quarticity: shape (N,);
             NaN where the bar has fewer than two prints.
         extra: what else is known, by name, each shape (N,): what came strictly before `time`, such as
-            `forecast.har.variance`, `index.VIX`; and of the same bar time in other instruments what strategies read,
-            see `qts.trading.across`.
+            `forecast.log_har.variance`, `index.VIX`; and of the same bar time in other instruments what strategies
+            read, see `qts.trading.across`.
         instruments: names, in the order of all arrays; empty where nobody asks.
     """
 

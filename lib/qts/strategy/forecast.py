@@ -28,7 +28,7 @@ class ForecastVolatility(Swept):
         span: of the fallback, bars; it starts after as many returns.
     """
 
-    model: str = "har"
+    model: str = "log_har"
     target: float = 0.01
     span: int = 20
 

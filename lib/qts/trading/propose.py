@@ -222,7 +222,7 @@ def _choose(
 ) -> None:
     volatility = np.maximum(np.sqrt(state["fast_variance"]), _FLOOR)
     unknown = np.full(len(here), np.nan)
-    forecast = bar.extra.get("forecast.har.variance", unknown)
+    forecast = bar.extra.get("forecast.log_har.variance", unknown)
     common = {
         "constant": np.ones(len(here)),
         "last_return": divide(change, volatility),

@@ -129,13 +129,19 @@ def _plain(net: Any) -> State:
 
 @contextmanager
 def _deterministic() -> Iterator[None]:
-    """Kernels whose sums run in one order, until the end of the block."""
+    """Kernels whose sums run in one order, until the end of the block.
+
+    On one core, too: products of these sizes gain nothing from a second one, and where other programs want it, threads
+    that wait for each other took nine times the processor time.
+    """
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS needs for it
-    before = torch.are_deterministic_algorithms_enabled()
+    before, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        torch.set_num_threads(threads)

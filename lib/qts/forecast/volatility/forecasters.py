@@ -10,7 +10,7 @@ import numpy as np
 
 from qts.forecast.base import CannotFit, Params
 from qts.forecast.ewma import Ewma
-from qts.forecast.har import Har
+from qts.forecast.har import LogHar
 from qts.forecast.history import History
 from qts.forecast.memory import Memory
 from qts.forecast.scale import ScaleForecaster
@@ -50,10 +50,10 @@ def _filled(values: Array | None, neutral: Array) -> Array:
 class RegressionForecaster(ScaleForecaster):
     """A model of `qts.forecast.volatility.har`, with the coefficients of the training window.
 
-    As Har, it gives the next return the same scale, times the ratio of squared returns to it in training.
+    As LogHar, it gives the next return the same scale, times the ratio of squared returns to it in training.
     """
 
-    simpler: ClassVar[type[ScaleForecaster] | None] = Har
+    simpler: ClassVar[type[ScaleForecaster] | None] = LogHar
     rescaled: ClassVar[bool] = True
     model: ClassVar[har.Regression]
     #: Columns of the history that must be known on most training bars.
@@ -81,6 +81,13 @@ class RegressionForecaster(ScaleForecaster):
             scale = self.model.guarded(Coefficients(np.array([0]), beta[None]), measures_of(history, memory))
         scale = np.maximum(scale, history.floor)
         return scale, scale
+
+
+class Har(RegressionForecaster):
+    """HAR in levels (Corsi, 2009)."""
+
+    name: ClassVar[str] = "har"
+    model: ClassVar[har.Regression] = har.HAR
 
 
 class LogHexp(RegressionForecaster):
@@ -178,6 +185,7 @@ class Gjr(GarchForecaster):
 
 
 FORECASTERS: tuple[type[ScaleForecaster], ...] = (
+    Har,
     LogHexp,
     HarRs,
     LogHarRs,
