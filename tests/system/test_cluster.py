@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 import yaml
 from compare import account, assert_each_once, assert_same, contents, sums
-from processes import ROOT, STAGES
+from processes import ROOT, STAGES, qts
 from small_market import prepare, settings_of
 from spark_cluster import QUICK_START, Cluster, running_cluster
 from undisturbed import Undisturbed
 
 from qts.pipeline.jars import PACKAGES
+from qts.store.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
@@ -62,6 +64,37 @@ def test_jobs_on_a_cluster_fill_the_same_tables(tmp_path: Path, cluster: Cluster
     assert account(settings_of(conf)) == account(undisturbed.settings)
     assert told["ingest"]["in"] == sum(source["in"] for source in sums(undisturbed.settings).values())
     assert told["trade"]["orders"] == len(expected["orders"]) > 0
+
+
+def test_jobs_beside_the_pipeline_run_on_a_cluster(tmp_path: Path, cluster: Cluster, undisturbed: Undisturbed) -> None:
+    """Training, an experiment a task, and maintenance, over the tables of a local run."""
+    conf = cluster_conf(prepare(undisturbed.market, tmp_path))
+    settings = settings_of(conf)
+    shutil.rmtree(settings.workdir)
+    shutil.copytree(undisturbed.settings.workdir, settings.workdir)
+    bars = Ledger(settings.tables).read("bars").to_pandas()
+    daily = bars[bars["interval"] == "1d"].rename(columns={"bar_time": "date"})
+    daily[["date", "instrument", "open", "high", "low", "close", "volume"]].to_csv(tmp_path / "daily.csv", index=False)
+    data = yaml.safe_load(conf.read_text())
+    names = "SmaCross,RsiReversion,ChannelBreakout"
+    data["backtest"] = {"bars": str(tmp_path / "daily.csv"), "strategies": names, "spark": True}
+    conf.write_text(yaml.safe_dump(data, sort_keys=False))
+    told = {}
+    for job in ("train", "backtest", "maintain"):
+        done = cluster.submit(job, "--config", str(conf), "--once", "--json", packages=PACKAGES)
+        assert done.returncode == 0, (job, done.stderr[-4000:])
+        told[job] = result_of(done.stdout)
+    assert set(told["train"]["models"]) == set(settings.forecast.models)
+    assert {row["strategy"] for row in told["backtest"]["experiments"]} == set(names.split(","))
+    assert all(row["metrics"] for row in told["backtest"]["experiments"])
+    # The same experiments in processes of this machine: the same figures to the last bit.
+    options = ["--strategies", names, "--json", "--config", undisturbed.conf, "--workdir", tmp_path / "local"]
+    local = qts("backtest", "--bars", *map(str, [tmp_path / "daily.csv", *options]), cwd=tmp_path)
+    assert local.returncode == 0, local.stderr[-4000:]
+    assert json.loads(local.stdout)["experiments"] == told["backtest"]["experiments"]
+    assert_same(
+        contents(settings), {name: contents(undisturbed.settings)[name] for name in ("ticks", "orders", "fills")}
+    )
 
 
 def test_a_submission_without_the_jars_is_one_line(tmp_path: Path, cluster: Cluster, undisturbed: Undisturbed) -> None:
