@@ -20,8 +20,8 @@ demo: $(STAMP)  ## the whole pipeline on packaged real data (ARGS="--json --work
 test: $(STAMP)  ## all tests but the long ones (ARGS="-k settings")
 	@$(BIN)/python -m pytest -m "not slow and not system and not kafka and not browser" $(ARGS)
 
-test-all: $(STAMP)  ## all tests: crashes, clusters and brokers too
-	@$(BIN)/python -m pytest $(ARGS)
+test-all: $(STAMP)  ## all tests: crashes, clusters and brokers too; property tests draw new examples
+	@HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
