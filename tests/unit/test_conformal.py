@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from qts.errors import ConfigError
 from qts.forecast.conformal import AdaptiveConformal
+from qts.forecast.point.base import COVERAGES, Predictive
+from qts.forecast.point.intervals import calibrated
 
 _CONFORMAL = AdaptiveConformal(window=60)
 
@@ -71,6 +73,50 @@ def test_on_exchangeable_scores_the_first_interval_has_its_nominal_coverage() ->
     low, high, _ = conformal.run(scores)
     inside = (low[19, :, 0] <= scores[19]) & (scores[19] <= high[19, :, 0])
     assert abs(inside.mean() - 0.8) < 4 * np.sqrt(0.8 * 0.2 / 20_000)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), ahead=st.integers(2, 8))
+def test_further_ahead_a_miss_is_one_of_the_interval_that_was_issued(seed: int, ahead: int) -> None:
+    scores = _scores(seed, 150, 1)
+    state = _CONFORMAL.start(1)
+    issued, misses, judged = [], np.zeros(2), np.zeros(2)
+    for t in range(150):
+        if t >= ahead:  # the outcome of what was forecast `ahead` steps ago
+            low, high = issued[t - ahead]
+            state = _CONFORMAL.update(state, scores[t], (low, high))
+            counts = np.isfinite(scores[t, 0]) & np.isfinite(low[0])
+            misses += counts & ((scores[t, 0] < low[0]) | (scores[t, 0] > high[0]))
+            judged += counts
+        issued.append(_CONFORMAL.interval(state))
+    alpha = 1 - np.array(_CONFORMAL.coverages)
+    expected = alpha + _CONFORMAL.gamma * (alpha * judged - misses)
+    np.testing.assert_allclose(state["level"][0], expected, atol=1e-9)
+
+
+def test_lanes_judge_each_step_ahead_by_what_was_said_at_its_origin() -> None:
+    rng = np.random.default_rng(5)
+    before, origins, horizon = 70, 80, 3  # enough before that no lane borrows
+    scores = rng.standard_t(4, (before + origins, 1, horizon)) * np.linspace(1, 4, before + origins)[:, None, None]
+    known_at = np.arange(before + origins)[:, None, None] + np.arange(horizon)
+    flat = np.ones((origins, 1, horizon))
+    forecast = Predictive(0 * flat, flat, np.inf * flat)
+    lower, upper = calibrated(forecast, scores, known_at, before, np.array([before - 1]))
+    conformal = AdaptiveConformal(COVERAGES, gamma=0.02, window=250)
+    for h in range(horizon):
+        state = conformal.primed(scores[: before - h, :, h])
+        issued: list[tuple[np.ndarray, np.ndarray]] = []
+        for k in range(origins):
+            origin = k - 1 - h  # whose step h + 1 has just come true
+            if k and origin >= 0:
+                state = conformal.update(state, scores[before + origin, :, h], issued[origin])
+            elif k:
+                unknown = np.full((1, 2), np.nan)
+                state = conformal.update(state, scores[before + origin, :, h], (unknown, unknown))
+            issued.append(conformal.interval(state))
+        for i, level in enumerate(COVERAGES):
+            np.testing.assert_array_equal(lower[level][:, 0, h], [low[0, i] for low, _ in issued])
+            np.testing.assert_array_equal(upper[level][:, 0, h], [high[0, i] for _, high in issued])
 
 
 @pytest.mark.parametrize("wrong", [{"coverages": (0.9, 0.8)}, {"coverages": ()}, {"gamma": -1.0}, {"fewest": 300}])

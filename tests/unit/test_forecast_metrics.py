@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm, t
 
@@ -72,3 +74,19 @@ def test_crps_is_the_integral_of_its_definition(df: float, actual: float) -> Non
     above = quad(lambda x: law.sf(x) ** 2, actual, np.inf)[0]
     found = metrics.crps_student(np.array(actual), np.array(2.0), np.array(1.5), np.array(df))
     assert float(found) == pytest.approx(below + above, rel=1e-5)
+
+
+@given(
+    actual=st.floats(-10, 10),
+    quantiles=st.lists(st.floats(-10, 10), min_size=5, max_size=5).map(sorted),
+)
+def test_the_weighted_interval_score_is_the_mean_pinball_loss_of_its_quantiles(
+    actual: float, quantiles: list[float]
+) -> None:
+    levels = (0.025, 0.1, 0.5, 0.9, 0.975)
+    losses = [2 * max(p * (actual - q), (p - 1) * (actual - q)) for p, q in zip(levels, quantiles, strict=True)]
+    lowest, low, middle, high, highest = (np.array(q) for q in quantiles)
+    found = metrics.weighted_interval_score(
+        np.array(actual), middle, {0.8: low, 0.95: lowest}, {0.8: high, 0.95: highest}
+    )
+    assert float(found) == pytest.approx(np.mean(losses), abs=1e-9)

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Fits the forecasters and forecasts; `evaluate` judges models on a file.")
 
-_FIGURES = ("rmse", "mae", "mase", "rmsse", "smape", "crps", "coverage80", "coverage95", "theil_u", "dm_t_vs_naive")
+_FIGURES = (
+    *("rmse", "mae", "mase", "rmsse", "smape"),
+    *("crps", "wis", "coverage80", "coverage95"),
+    *("theil_u", "dm_t_vs_naive"),
+)
 
 
 @app.callback(invoke_without_command=True)

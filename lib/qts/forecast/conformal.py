@@ -81,9 +81,16 @@ class AdaptiveConformal:
         """
         return self._bounds(np.sort(state["scores"], axis=1), state["level"])
 
-    def update(self, state: State, score: Array) -> State:
-        """The state after one more score of each series, shape (N,)."""
-        return self._learn({**state, "scores": state["scores"].copy()}, score, *self.interval(state))
+    def update(self, state: State, score: Array, issued: tuple[Array, Array] | None = None) -> State:
+        """The state after one more score of each series, shape (N,).
+
+        Args:
+            issued: the bounds that this score was given when it was forecast, shape (N, coverages) each; NaN where it
+                was given none, then it is no miss and no hit. By default those of now, as for one step ahead. Further
+                ahead other scores arrived in between, and a miss is one of what was said at the time.
+        """
+        low, high = self.interval(state) if issued is None else issued
+        return self._learn({**state, "scores": state["scores"].copy()}, score, low, high)
 
     def run(self, scores: Array, state: State | None = None) -> tuple[Array, Array, State]:
         """Intervals of many scores, each from the rows before it alone.

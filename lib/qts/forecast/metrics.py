@@ -5,6 +5,8 @@ Arrays may have any shape; a cell that is NaN in any argument is left out of the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.special import beta
 from scipy.stats import norm
@@ -92,6 +94,31 @@ def crps_normal(actual: Array, mean: Array, sd: Array) -> Array:
     """
     z = (actual - mean) / sd
     return np.asarray(sd * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / np.sqrt(np.pi)))
+
+
+def weighted_interval_score(
+    actual: Array, middle: Array, lower: Mapping[float, Array], upper: Mapping[float, Array]
+) -> Array:
+    """Weighted interval score of a middle and central intervals, in units of the series; lower is better.
+
+    An approximation of the continuous ranked probability score from a few quantiles, and proper as it is: with K
+    intervals of coverage 1 - a, (|y - m| / 2 + sum a / 2 (u - l + 2 / a (l - y)+ + 2 / a (y - u)+)) / (K + 1/2).
+    Source: J. Bracher, E. Ray, T. Gneiting, N. Reich, "Evaluating epidemic forecasts in an interval format", PLoS
+    Computational Biology 17 (2021), equations 1 and 2.
+
+    Args:
+        lower, upper: bounds by coverage.
+
+    >>> lower, upper = {0.8: np.array(-2.0)}, {0.8: np.array(2.0)}
+    >>> round(float(weighted_interval_score(np.array(3.0), np.array(0.0), lower, upper)), 6)
+    1.933333
+    """
+    total = np.abs(actual - middle) / 2
+    for level, low in lower.items():
+        high, outside = upper[level], 1 - level
+        beyond = np.maximum(low - actual, 0) + np.maximum(actual - high, 0)
+        total = total + outside / 2 * (high - low) + beyond
+    return np.asarray(total / (len(lower) + 0.5))
 
 
 def crps_student(actual: Array, location: Array, scale: Array, df: Array) -> Array:

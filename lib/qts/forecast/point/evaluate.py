@@ -88,6 +88,9 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """Figures by model: each is computed series by series, then averaged over series.
 
+        `crps` is of the model's own distribution, before any calibration; `wis`, the weighted interval score, of the
+        calibrated 80 and 95% intervals, which are what `coverage80` and `coverage95` count, too.
+
         `dm_t_vs_naive` is negative for a model that is better. It tests squared errors in units of each series' naive
         error in training: averaged over series at each origin and tested over time with HAC errors (which allows for
         series that move together), or, with fewer than 30 origins, averaged over origins and tested over series.
@@ -137,6 +140,7 @@ class Evaluation:
         benchmark = self.models[BENCHMARK].forecast.mean
         mean = judged.forecast.mean
         crps = metrics.crps_student(self.actual, mean, judged.forecast.scale, judged.forecast.df)
+        wis = metrics.weighted_interval_score(self.actual, mean, judged.lower, judged.upper)
         each: dict[str, list[float]] = {}
         for n, one in enumerate(self.series):
             actual, own, history = self.actual[:, n], mean[:, n], one.values[: self.first[n]]
@@ -147,6 +151,7 @@ class Evaluation:
                 "rmsse": metrics.rmsse(actual, own, history, one.scaled_by),
                 "smape": metrics.smape(actual, own),
                 "crps": float(np.nanmean(crps[:, n])),
+                "wis": float(np.nanmean(wis[:, n])),
                 **{
                     f"coverage{100 * level:.0f}": metrics.coverage(
                         actual, judged.lower[level][:, n], judged.upper[level][:, n]

@@ -57,9 +57,15 @@ class Lanes:
         shape = (self.series, self.horizon, len(COVERAGES))
         return low.reshape(shape), high.reshape(shape)
 
-    def update(self, state: State, scores: Array) -> State:
-        """The state after the scores that have become known, shape (N, H); NaN where there is none."""
-        return self._conformal.update(state, scores.reshape(-1))
+    def update(self, state: State, scores: Array, low: Array, high: Array) -> State:
+        """The state after the scores that have become known.
+
+        Args:
+            scores: shape (N, H); NaN where there is none.
+            low, high: the bounds that each of them was given at its origin, shape (N, H, coverages).
+        """
+        issued = low.reshape(-1, len(COVERAGES)), high.reshape(-1, len(COVERAGES))
+        return self._conformal.update(state, scores.reshape(-1), issued)
 
 
 def _thinned(scores: Array, count: int) -> Array:
@@ -92,9 +98,12 @@ def calibrated(
     for k in range(origins):
         if k:
             arrived = np.full((series, horizon), np.nan)
+            issued = np.full((2, series, horizon, len(COVERAGES)), np.nan)
             for h in range(min(horizon, before + k)):
                 arrived[:, h] = scores[before + k - 1 - h, :, h]
-            state = lanes.update(state, arrived)
+                if h < k:  # an earlier origin had no interval yet
+                    issued[:, :, h] = low[k - 1 - h, :, h], high[k - 1 - h, :, h]
+            state = lanes.update(state, arrived, *issued)
         low[k], high[k] = lanes.interval(state)
     lower: dict[float, Array] = {}
     upper: dict[float, Array] = {}
