@@ -251,22 +251,23 @@ class Trade(Section):
     cash: float = Field(1_000_000, gt=0, allow_inf_nan=False)
     seed: int = Field(7, ge=0)
     buckets: int = Field(4, ge=1, le=4096)
-    policies: dict[str, dict[str, Any]] = {"thompson": {}, "linucb": {}}
-    acting: str = "thompson"
+    policies: dict[str, dict[str, Any]] = {"hedge": {}, "thompson": {}, "linucb": {}}
+    acting: str | None = None  # the first of the policies
+    hold: int = Field(20, ge=1)  # bars for which a chosen strategy is kept
     reward_cost: float = Field(0.0005, ge=0, lt=1)  # of the traded value
     idle_timeout: Duration = duration("30s")  # after which a silent instrument no longer holds up a bar
     trigger: Duration = duration("1s")
 
     @model_validator(mode="after")
     def _acting_is_there(self) -> Self:
-        if self.acting not in self.policies:
+        if not self.policies or (self.acting is not None and self.acting not in self.policies):
             raise PydanticCustomError(
                 "acting",
                 "acting policy {acting} is not among policies ({known}).{hint}",
                 {
                     "acting": repr(self.acting),
                     "known": ", ".join(self.policies),
-                    "hint": did_you_mean(self.acting, self.policies),
+                    "hint": did_you_mean(self.acting or "", self.policies),
                 },
             )
         return self

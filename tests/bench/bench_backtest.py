@@ -8,35 +8,17 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-import pandas as pd
 from harness import options, publish, record_of
+from stocks import stocks, strategies
 
 from qts.backtest.experiment import Experiment, Terms, run
-from qts.backtest.market import Market, market_of
 from qts.bandit.linucb import LinUcb
-from qts.market.sample import stocks20
-from qts.strategy import registry
-
-STRATEGIES = 24
-
-
-def stocks(bars: int) -> Market:
-    """The first so many days, to 2012 at most."""
-    daily = stocks20()
-    table = pd.DataFrame({"timestamp": daily.day, "instrument": daily.instrument, "close": daily.close})
-    table = table[table["timestamp"] < pd.Timestamp("2013-01-01").value]
-    return market_of(table[table["timestamp"] <= np.unique(table["timestamp"])[:bars][-1]], "stocks")
 
 
 def main() -> None:
     given = options(__doc__, {"bars": (5797, 300), "turns": (2, 1)})
     market = stocks(given.bars)
-    # Of all, those that find what they need in closes alone; the rest would stay flat and cost nothing.
-    without = {"PairReversion", "InternalBarStrength", "GapReversal", "OvernightMomentum", "VwapReversion"}
-    without |= {"OrderFlowImbalance", "SignedJump", "SentimentLevel", "SentimentSurprise", "FearGauge"}
-    without |= {"ForecastReturn", "ForecastConsensus", "RegimeExposure", "RegimeSwitch"}
-    chosen = dict([item for item in registry.all().items() if item[0] not in without][:STRATEGIES])
+    chosen = strategies(24)
     wall, bare = [], []
     for _ in range(given.turns):
         began = time.process_time()

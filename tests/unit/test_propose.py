@@ -16,7 +16,7 @@ from qts.trading.propose import CONTEXT, Desk, Proposals, propose, start
 
 from .desk_help import MINUTE, NAMES, START, assert_states_equal, desk_of, panel_of, part_of
 
-DESK = desk_of()
+DESK = desk_of(hold=3)
 FEW = settings(max_examples=10)
 SEEDS = st.integers(0, 10_000)
 
@@ -60,6 +60,29 @@ def test_an_instrument_is_decided_on_the_same_whoever_else_is_there(seed, chosen
     columns = [NAMES.index(name) for name in chosen]
     for field in fields(Proposals):
         np.testing.assert_array_equal(getattr(part, field.name), getattr(whole, field.name)[:, columns])
+
+
+@FEW
+@given(seed=SEEDS, hold=st.integers(1, 7))
+def test_a_chosen_strategy_is_kept_for_its_bars_followed_and_learnt_from_at_each(seed, hold):
+    panel = panel_of(seed, 30, missing=0.2)
+    held = proposals(desk_of(hold=hold), panel)
+    for who in range(len(panel.instruments)):
+        bars = np.flatnonzero(np.isfinite(panel.values["close"][:, who]))
+        arm, propensity = held.arm[bars, who], held.propensity[bars, who]
+        chosen = np.arange(len(bars)) // hold * hold
+        np.testing.assert_array_equal(arm, arm[chosen])
+        np.testing.assert_array_equal(propensity, propensity[chosen])
+        followed = np.take_along_axis(held.signals[bars, who], arm, axis=1)
+        np.testing.assert_array_equal(held.target[bars, who], followed)
+        assert np.isfinite(held.reward[bars[2:], who]).all()  # but for the first, which has no volatility
+        np.testing.assert_array_equal(held.reward_arm[bars[2:], who], arm[1:-1])
+
+
+def test_a_choice_that_is_kept_turns_over_less():
+    panel = panel_of(3, 60, missing=0.0)
+    often, seldom = (np.diff(proposals(desk_of(hold=hold), panel).arm, axis=0) != 0 for hold in (1, 10))
+    assert seldom.sum() <= often.shape[1] * often.shape[2] * 5 < often.sum()
 
 
 def test_the_state_that_is_handed_in_is_not_changed():

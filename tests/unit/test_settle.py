@@ -192,6 +192,34 @@ def test_when_reducing_only_reductions_pass():
     assert desk.rows("portfolio", "trading_state")[-1] == ("reducing",)
 
 
+def test_what_the_trading_state_forbids_is_denied_once_a_strategy_and_not_at_every_bar():
+    desk, now = Desk(), halted("*")
+    for day in (1, 2, 3):
+        desk.step(bar(day, [10, 10]), [1, -1], now)
+    desk.step(bar(4, [10, 10]), [1, -1], now, ["other", "ewma"])
+    denied = [(day * DAY, name, "deny", ["trading_state"]) for day, name in ((1, "AAA"), (1, "BBB"), (4, "AAA"))]
+    assert desk.rows("orders", "bar_time", "instrument", "verdict", "codes") == denied
+    desk.step(bar(5, [10, 10]), [1, 0])  # let go: it trades
+    assert desk.rows("orders", "bar_time", "verdict")[3:] == [(5 * DAY, "accept")]
+    desk.step(bar(6, [10, 10]), [1, 1], now)  # and a new halt tells anew
+    assert desk.rows("orders", "bar_time", "instrument", "verdict")[4:] == [(6 * DAY, name, "deny") for name in NAMES]
+
+
+def test_a_wish_that_was_denied_in_part_is_still_granted_where_it_reduces():
+    desk, now = Desk(max_order_size=20), halted("*", action="reduce")
+    for day in (1, 2, 3, 4):
+        desk.step(bar(day, [10, 10]), [1, 0])
+    assert desk.book.quantity.tolist() == [50, 0]
+    for day in (5, 6, 7, 8):
+        desk.step(bar(day, [10, 10]), [-1, 0], now)
+    assert desk.rows("orders", "requested", "quantity", "codes")[3:] == [
+        (100, 20, ["trading_state", "max_order_size"]),
+        (30, 20, ["max_order_size"]),
+        (10, 10, []),
+    ]
+    assert desk.book.quantity.tolist() == [0, 0]
+
+
 def test_flattening_closes_positions_without_any_bar():
     desk = Desk()
     desk.step(bar(1, [10, 10]), [1, -1])

@@ -44,6 +44,7 @@ class Terms:
         borrow: cost of being short, share of the position's value a year.
         reward_cost: of turning over a position of 1, in the policies' rewards.
         seed: of the policies' draws.
+        hold: bars for which a policy keeps the strategy that it has chosen.
     """
 
     cash: float = 1_000_000.0
@@ -52,6 +53,7 @@ class Terms:
     borrow: float = 0.005
     reward_cost: float = 0.0005
     seed: int = 7
+    hold: int = 1
 
     def universe(self, names: Sequence[str]) -> Universe:
         """The instruments, linear and tradable."""
@@ -183,7 +185,7 @@ def _run(experiment: Experiment, market: Market, terms: Terms, about: About) -> 
 def _desk(experiment: Experiment, terms: Terms) -> Desk:
     strategies = {name: Checked(strategy) for name, strategy in experiment.strategies.items()}
     policy = experiment.policy or OnlyArm()
-    return Desk(strategies, {experiment.name: policy}, experiment.name, terms.seed, terms.reward_cost)
+    return Desk(strategies, {experiment.name: policy}, experiment.name, terms.seed, terms.reward_cost, terms.hold)
 
 
 def part(panel: BarPanel, first: int, stop: int) -> BarPanel:

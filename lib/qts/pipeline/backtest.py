@@ -17,7 +17,7 @@ from qts.backtest.experiment import Experiment, Outcome, Terms
 from qts.backtest.experiment import run as run_one
 from qts.backtest.market import Market
 from qts.backtest.report import html
-from qts.backtest.runner import Runner, processes
+from qts.backtest.runner import Runner, longest_first, processes
 from qts.backtest.study import Study, study, verdict
 from qts.backtest.walkforward import Fold, Plan, candidates, default_plan, folds, walk_forward
 from qts.bandit.base import Policy
@@ -97,7 +97,7 @@ def terms_of(settings: Settings) -> Terms:
     if not given.limits:
         risk = RiskLimits(min_cash=None, sizing=risk.sizing, execution=risk.execution)
     trade = settings.trade
-    return Terms(given.cash, risk, given.lot_size, given.borrow, trade.reward_cost, trade.seed)
+    return Terms(given.cash, risk, given.lot_size, given.borrow, trade.reward_cost, trade.seed, trade.hold)
 
 
 def experiments_of(settings: Settings) -> list[Experiment]:
@@ -244,23 +244,30 @@ def _runner(settings: Settings) -> Runner:
 
 
 def spark_runner(spark: SparkSession) -> Runner:
-    """Runs experiments as Spark tasks, one each; the history travels with the function, an experiment in its row."""
+    """Runs experiments as Spark tasks, one each, the longest first; all that they need travels with the function."""
 
     def run_all(experiments: Sequence[Experiment], market: Market, terms: Terms) -> list[Outcome]:
-        rows = pd.DataFrame({"place": range(len(experiments)), "work": [pickle.dumps(each) for each in experiments]})
-        tasks = spark.createDataFrame(rows, "place int, work binary").repartition(max(1, len(experiments)))
-        done = tasks.mapInPandas(_running(market, terms), "place int, result binary").collect()
+        if not experiments:
+            return []
+        order = longest_first(experiments, len(market.panel))
+        # A partition for each number, without a shuffle: round-robin over partitions may put several into one task.
+        places = spark.range(0, len(order), 1, len(order))
+        work = _running([experiments[place] for place in order], market, terms)
+        done = {int(row["id"]): row["result"] for row in places.mapInPandas(work, "id long, result binary").collect()}
         # Bytes that our own tasks have just made: nothing here is read from outside.
-        return [pickle.loads(row["result"]) for row in sorted(done, key=lambda row: int(row["place"]))]  # noqa: S301
+        outcomes = {place: pickle.loads(done[number]) for number, place in enumerate(order)}  # noqa: S301
+        return [outcomes[place] for place in range(len(experiments))]
 
     return run_all
 
 
-def _running(market: Market, terms: Terms) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
+def _running(
+    experiments: Sequence[Experiment], market: Market, terms: Terms
+) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
     def tasks(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for batch in batches:
-            outcomes = [run_one(pickle.loads(work), market, terms) for work in batch["work"]]  # noqa: S301 - see above
-            yield pd.DataFrame({"place": batch["place"], "result": [pickle.dumps(each) for each in outcomes]})
+            outcomes = [run_one(experiments[number], market, terms) for number in batch["id"]]
+            yield pd.DataFrame({"id": batch["id"], "result": [pickle.dumps(each) for each in outcomes]})
 
     return tasks
 

@@ -64,7 +64,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "code": qts.__version__,
         "strategies": _yaml(settings.strategies).get("strategies"),
         "policies": trade.policies,
-        "acting": trade.acting,
+        "acting": trade.acting if trade.acting is not None else next(iter(trade.policies)),
+        "hold": trade.hold,
         "seed": trade.seed,
         "reward_cost": trade.reward_cost,
         "risk": _yaml(settings.risk),
@@ -95,6 +96,7 @@ def _trade_config(text: str) -> TradeConfig:
             acting=config["acting"],
             seed=config["seed"],
             cost=config["reward_cost"],
+            hold=config.get("hold", 1),  # a plan of before there was one
         ),
         limits=RiskLimits.parse(config["risk"], "the risk limits"),
         account=config["account"],

@@ -19,7 +19,7 @@ from qts.trading.universe import Universe
 #: The accounts of an entry, in the order in which their amounts are added up; cash comes last and balances it.
 ACCOUNTS = ("inventory", "fees", "realised", "cash")
 
-_ARRAYS = ("quantity", "cost", "price", "price_time", "realised", "fees", "variance")
+_ARRAYS = ("quantity", "cost", "price", "price_time", "realised", "fees", "variance", "barred")
 _OPEN = ("quantity", "limit", "decided", "age")
 _AMOUNTS = ("cash", "capital", "equity", "peak_equity", "day_start_equity")
 _COUNTS = ("time", "day", "orders")
@@ -37,6 +37,8 @@ class Book:
         realised: realised profit and loss before fees, account currency, shape (N,).
         fees: fees paid, account currency, shape (N,).
         variance: exponentially weighted variance of a bar's log return, NaN before the second bar, shape (N,).
+        barred: whose order the trading state last stopped, a code of its strategy's name; 0 where it stops nothing,
+            shape (N,).
         open_orders: at most one an instrument.
         cash: account currency. Shorts of linear instruments have added their proceeds.
         capital: cash at the start.
@@ -55,6 +57,7 @@ class Book:
     realised: Array
     fees: Array
     variance: Array
+    barred: IntArray
     open_orders: OpenOrders
     cash: float
     capital: float
@@ -79,6 +82,7 @@ class Book:
             realised=nothing,
             fees=nothing,
             variance=unknown,
+            barred=np.zeros(count, dtype=np.int64),
             open_orders=OpenOrders.none(count),
             cash=float(cash),
             capital=float(cash),

@@ -9,17 +9,16 @@ import numpy as np
 
 from qts.market.bar import Array
 from qts.risk.limits import Limits
-from qts.risk.orders import BookView, BoolArray, Orders, Ruling
-from qts.risk.rules import ROUNDING, base, closing, unit_value
+from qts.risk.orders import BookView, BoolArray, Case, Ruling
+from qts.risk.rules import ROUNDING
 from qts.trading.controls import ACTIVE
 
 CODES = ("max_gross_exposure", "max_net_exposure", "cash")
 
 
-def cash_per_unit(orders: Orders, book: BookView) -> Array:
+def cash_per_unit(case: Case) -> Array:
     """Cash that a unit of each order takes; 0 for sales and for margined contracts, shape (M,)."""
-    paid = (orders.quantity > 0) & ~book.inverse[orders.instrument]
-    return np.where(paid, unit_value(orders, book), 0.0)
+    return np.where(case.buy & ~case.book.inverse[case.rows], case.unit_value, 0.0)
 
 
 @dataclass(frozen=True)
@@ -45,39 +44,33 @@ def _account(limits: Limits, book: BookView) -> _Account:
     )
 
 
-def share(
-    orders: Orders, size: Array, lot: Array, limits: Limits, book: BookView
-) -> tuple[Array, dict[str, tuple[Ruling, BoolArray]]]:
+def share(case: Case, size: Array) -> tuple[Array, dict[str, Ruling], dict[str, BoolArray]]:
     """Grants orders what the account has left, in their order.
 
     Args:
-        orders: no instrument twice, shape (M,).
+        case: the orders; cuts are whole lots of theirs.
         size: units that the rules before have left of each order, shape (M,).
-        lot: cuts are whole lots of this; NaN for any quantity, shape (M,).
 
     Returns:
         Units granted, shape (M,), and per code the ruling and whether the order broke it.
     """
-    start = _account(limits, book)
-    need = _Need.of(orders, limits, book)
+    limits, count = case.limits, len(case)
+    start, need = _account(limits, case.book), _Need.of(case)
     granted = size
-    breach = {code: np.zeros(len(orders), dtype=bool) for code in CODES}
+    breach = {code: np.zeros(count, dtype=bool) for code in CODES}
     if not _all_fit(start, need, size, limits):
-        granted = _one_by_one(start, need, size, lot, limits, breach)
-    gross, cash = need.gross(granted), need.cash * granted
-    signed = np.where(need.buy, 1.0, -1.0) * need.unit
-    before_high = start.net_high + _before(np.where(need.buy, signed * granted, 0.0))
-    before_low = start.net_low + _before(np.where(need.buy, 0.0, signed * granted))
+        granted = _one_by_one(start, need, size, case.lot, limits, breach)
+    signed = np.where(need.buy, need.unit, -need.unit)
+    taken = signed * granted
+    before_high = start.net_high + _before(np.where(need.buy, taken, 0.0))
+    before_low = start.net_low + _before(np.where(need.buy, 0.0, taken))
     net = np.where(need.buy, before_high, before_low) + signed * size
     figures = (
-        (start.gross + _before(gross) + need.gross(size), limits.max_gross_exposure),
-        (np.abs(net), limits.max_net_exposure),
-        (need.cash * size, start.cash - _before(cash)),
+        (start.gross + _before(need.gross(granted)) + need.gross(size), np.full(count, limits.max_gross_exposure)),
+        (np.abs(net), np.full(count, limits.max_net_exposure)),
+        (need.cash * size, start.cash - _before(need.cash * granted)),
     )
-    return granted, {
-        code: (Ruling(granted, figure, np.broadcast_to(np.asarray(limit, dtype=np.float64), size.shape)), breach[code])
-        for code, (figure, limit) in zip(CODES, figures, strict=True)
-    }
+    return granted, {code: Ruling(granted, *pair) for code, pair in zip(CODES, figures, strict=True)}, breach
 
 
 @dataclass(frozen=True)
@@ -101,18 +94,14 @@ class _Need:
     free_net: Array
 
     @classmethod
-    def of(cls, orders: Orders, limits: Limits, book: BookView) -> _Need:
-        rows = orders.instrument
-        high, low = book.quantity + book.buys, book.quantity - book.sells
-        worst = np.maximum(np.abs(high), np.abs(low))[rows]
-        reducing = np.maximum(book.state[rows], limits.trading_state) != ACTIVE
+    def of(cls, case: Case) -> _Need:
         return cls(
-            orders.quantity > 0,
-            book.exposure[rows],
-            cash_per_unit(orders, book) * (1 + limits.cash_buffer),
-            worst - np.sign(orders.quantity) * base(orders, book),
-            closing(orders, book),
-            np.where(reducing, np.inf, 0.0),
+            case.buy,
+            case.book.exposure[case.rows],
+            cash_per_unit(case) * (1 + case.limits.cash_buffer),
+            case.worst - case.towards,
+            case.closing,
+            np.where(case.state != ACTIVE, np.inf, 0.0),
         )
 
     def gross(self, size: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy.typing as npt
 from qts.market.bar import Array
 from qts.risk import account
 from qts.risk.limits import Limits
-from qts.risk.orders import BookView, BoolArray, Orders, Ruling, Verdicts
-from qts.risk.rules import ROUNDING, RULES, lots, whole_lots
+from qts.risk.orders import BookView, BoolArray, Case, Orders, Ruling, Verdicts
+from qts.risk.rules import ROUNDING, RULES, whole_lots
 
 Rows = npt.NDArray[np.intp]
 
@@ -38,16 +38,22 @@ def check(orders: Orders, limits: Limits, book: BookView) -> Verdicts:
     figures: dict[str, tuple[Array, Array]] = {}
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for rows in _runs(orders, np.flatnonzero(usable)):
-            run = orders.rows(rows)
-            granted[rows], rulings = _judge(run, limits, book)
-            for code, (ruling, breach) in rulings.items():
+            whole = len(rows) == len(orders)
+            case = Case.of(orders if whole else orders.rows(rows), limits, book)
+            units, rulings, breaches = _judge(case)
+            if whole:
+                granted, broken = units, broken | breaches
+                figures = {code: (ruling.figure, ruling.limit) for code, ruling in rulings.items()}
+                break
+            granted[rows] = units
+            for code, ruling in rulings.items():
                 _put(figures, code, ruling, rows, len(orders))
-                broken.setdefault(code, np.zeros(len(orders), dtype=bool))[rows] = breach
-            book = _committed(run, granted[rows], book)
+                broken.setdefault(code, np.zeros(len(orders), dtype=bool))[rows] = breaches[code]
+            book = _committed(case, units, book)
     quantity = np.where(usable, np.minimum(granted, size), 0.0)
-    whole = ~np.any(list(broken.values()), axis=0)
-    verdict = np.where(whole, "accept", np.where(quantity > 0, "cut", "deny"))
-    return Verdicts(verdict, quantity, _codes(broken, len(orders)), figures)
+    by_code = np.array(list(broken.values()))
+    verdict = np.where(~by_code.any(axis=0), "accept", np.where(quantity > 0, "cut", "deny"))
+    return Verdicts(verdict, quantity, _codes(list(broken), by_code), figures)
 
 
 def _unusable(orders: Orders, book: BookView) -> dict[str, BoolArray]:
@@ -77,26 +83,23 @@ def _runs(orders: Orders, rows: Rows) -> Iterator[Rows]:
     yield rows[start:]
 
 
-def _judge(run: Orders, limits: Limits, book: BookView) -> tuple[Array, dict[str, tuple[Ruling, BoolArray]]]:
+def _judge(case: Case) -> tuple[Array, dict[str, Ruling], dict[str, BoolArray]]:
     """Units granted to each order, and per rule its ruling and whether the order broke it."""
-    size, lot = np.abs(run.quantity), lots(run, book)
-    granted = size.copy()
-    rulings: dict[str, tuple[Ruling, BoolArray]] = {}
-    for code, rule in RULES.items():
-        ruling = rule(run, limits, book)
-        allowed = whole_lots(np.nan_to_num(ruling.allowed, nan=0.0, posinf=np.inf), lot)
-        rulings[code] = ruling, ~(size <= allowed * (1 + ROUNDING))
-        granted = np.minimum(granted, allowed)
-    granted, account_rulings = account.share(run, granted, lot, limits, book)
-    return granted, rulings | account_rulings
+    rulings = {code: rule(case) for code, rule in RULES.items()}
+    allowed = np.array([ruling.allowed for ruling in rulings.values()])
+    allowed = whole_lots(np.where(np.isnan(allowed), 0.0, allowed), case.lot)
+    breaches = ~(case.size <= allowed * (1 + ROUNDING))
+    left = np.minimum(case.size, allowed.min(axis=0))
+    granted, shared, broken = account.share(case, left)
+    return granted, rulings | shared, dict(zip(rulings, breaches, strict=True)) | broken
 
 
-def _committed(run: Orders, granted: Array, book: BookView) -> BookView:
+def _committed(case: Case, granted: Array, book: BookView) -> BookView:
     """The account with the granted orders open."""
     buys, sells = book.buys.copy(), book.sells.copy()
-    buys[run.instrument] += np.where(run.quantity > 0, granted, 0.0)
-    sells[run.instrument] += np.where(run.quantity < 0, granted, 0.0)
-    spent = book.spent + float(np.sum(account.cash_per_unit(run, book) * granted))
+    buys[case.rows] += np.where(case.buy, granted, 0.0)
+    sells[case.rows] += np.where(case.buy, 0.0, granted)
+    spent = book.spent + float(np.sum(account.cash_per_unit(case) * granted))
     return replace(book, buys=buys, sells=sells, spent=spent)
 
 
@@ -106,10 +109,9 @@ def _put(figures: dict[str, tuple[Array, Array]], code: str, ruling: Ruling, row
     figures[code][0][rows], figures[code][1][rows] = ruling.figure, ruling.limit
 
 
-def _codes(broken: Mapping[str, BoolArray], orders: int) -> list[list[str]]:
-    """By order the codes of the rules that it broke, in the rules' order."""
-    codes: list[list[str]] = [[] for _ in range(orders)]
-    for code, mask in broken.items():
-        for row in np.flatnonzero(mask).tolist():
-            codes[row].append(code)
-    return codes
+def _codes(codes: Sequence[str], broken: BoolArray) -> list[list[str]]:
+    """By order the codes of the rules that it broke, in the rules' order; `broken` is of shape (codes, M)."""
+    found: list[list[str]] = [[] for _ in range(broken.shape[1])]
+    for order, code in zip(*np.nonzero(broken.T), strict=True):
+        found[order].append(codes[code])
+    return found

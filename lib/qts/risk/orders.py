@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qts.market.bar import Array, IntArray
+from qts.risk.limits import Limits
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -72,6 +73,71 @@ class BookView:
     state: npt.NDArray[np.int8]
     cash: float
     spent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a rule looks at: `M` orders, no two for one instrument, with limits and account, and what most rules need.
+
+    Attributes:
+        orders, limits, book: limits and account are over the `N` instruments.
+        rows: the instrument of each order, shape (M,).
+        price: of each order, shape (M,).
+        size: units asked for, > 0, shape (M,).
+        buy: whether it buys, shape (M,).
+        state: trading state of its instrument, the stricter of account's and limits', shape (M,).
+        base: the position that it adds to: a buy to one with all open buys filled, a sale likewise, shape (M,).
+        towards: the same, positive where the order makes it larger, shape (M,).
+        worst: the instrument's largest position while any of its open orders may be filled, units >= 0, shape (M,).
+        closing: units that do nothing but bring the position nearer to zero, shape (M,).
+        lot: of its instrument; where none is known, 1 for an order in whole units (it is cut to such), else NaN.
+        unit_value: account currency per unit at the order's price, shape (M,).
+    """
+
+    orders: Orders
+    limits: Limits
+    book: BookView
+    rows: IntArray
+    price: Array
+    size: Array
+    buy: BoolArray
+    state: npt.NDArray[np.int8]
+    base: Array
+    towards: Array
+    worst: Array
+    closing: Array
+    lot: Array
+    unit_value: Array
+
+    @classmethod
+    def of(cls, orders: Orders, limits: Limits, book: BookView) -> Case:
+        """Orders of known instruments with finite quantities."""
+        rows, quantity, price = orders.instrument, orders.quantity, orders.price
+        size, buy = np.abs(quantity), quantity > 0
+        held = book.quantity[rows]
+        high, low = held + book.buys[rows], held - book.sells[rows]
+        base = np.where(buy, high, low)
+        towards = np.where(buy, base, -base)
+        lot, multiplier = book.lot_size[rows], book.multiplier[rows]
+        return cls(
+            orders,
+            limits,
+            book,
+            rows,
+            price,
+            size,
+            buy,
+            np.maximum(book.state[rows], np.int8(limits.trading_state)),
+            base,
+            towards,
+            np.maximum(np.abs(high), np.abs(low)),
+            np.maximum(-towards, 0.0),
+            np.where(np.isnan(lot) & (size == np.rint(size)), 1.0, lot),
+            np.where(book.inverse[rows], multiplier / price, multiplier * price),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 @dataclass(frozen=True)

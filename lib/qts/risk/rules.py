@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qts.market.bar import Array
-from qts.risk.limits import Limits
-from qts.risk.orders import BookView, BoolArray, Orders, Ruling
+from qts.risk.orders import BoolArray, Case, Ruling
 from qts.trading.controls import HALTED, REDUCING
 
-Rule = Callable[[Orders, Limits, BookView], Ruling]
+Rule = Callable[[Case], Ruling]
 
 #: Limits hold up to this relative rounding error.
 ROUNDING = 1e-12
@@ -29,81 +28,76 @@ def whole_lots(quantity: Array, lot: Array) -> Array:
     )
 
 
-def trading_state(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def trading_state(case: Case) -> Ruling:
     """Halted: no orders. Reducing: only orders that bring a position nearer to zero, and not past it."""
-    state = np.maximum(book.state[orders.instrument], limits.trading_state)
-    allowed = np.where(state == HALTED, 0.0, np.where(state == REDUCING, closing(orders, book), np.inf))
-    return Ruling(allowed, state.astype(np.float64), np.zeros(len(orders)))
+    allowed = np.where(case.state == HALTED, 0.0, np.where(case.state == REDUCING, case.closing, np.inf))
+    return Ruling(allowed, case.state.astype(np.float64), np.zeros(len(case)))
 
 
-def restricted(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def restricted(case: Case) -> Ruling:
     """Instruments on the restricted list."""
-    return _gate(~limits.restricted[orders.instrument])
+    return _gate(~case.limits.restricted[case.rows])
 
 
-def not_tradable(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def not_tradable(case: Case) -> Ruling:
     """Instruments that no orders can be sent for, such as an index."""
-    return _gate(book.tradable[orders.instrument])
+    return _gate(case.book.tradable[case.rows])
 
 
-def stale_price(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def stale_price(case: Case) -> Ruling:
     """A last good price that is too old, in seconds."""
-    age, limit = book.price_age[orders.instrument], limits.max_price_age[orders.instrument]
-    return _compare(age, limit)
+    return _compare(case.book.price_age[case.rows], case.limits.max_price_age[case.rows])
 
 
-def price_collar(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def price_collar(case: Case) -> Ruling:
     """An order price too far from the last good price, as a share of it (RTS 6, Article 15(1)(a))."""
-    last = book.price[orders.instrument]
-    return _compare(np.abs(orders.price - last) / last, limits.price_collar[orders.instrument])
+    last = case.book.price[case.rows]
+    return _compare(np.abs(case.price - last) / last, case.limits.price_collar[case.rows])
 
 
-def tick_size(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def tick_size(case: Case) -> Ruling:
     """A limit price that is no multiple of the tick; the figure is the distance to one, in ticks."""
-    tick = book.tick_size[orders.instrument]
-    ticks = orders.price / np.where(tick > 0, tick, np.inf)
-    off = np.where(orders.limit & (tick > 0), np.abs(ticks - np.rint(ticks)), 0.0)
-    return _compare(off, np.full(len(orders), 1e-6))
+    tick = case.book.tick_size[case.rows]
+    ticks = case.price / np.where(tick > 0, tick, np.inf)
+    off = np.where(case.orders.limit & (tick > 0), np.abs(ticks - np.rint(ticks)), 0.0)
+    return _compare(off, np.full(len(case), 1e-6))
 
 
-def lot_size(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def lot_size(case: Case) -> Ruling:
     """Whole lots only."""
-    size, lot = np.abs(orders.quantity), lots(orders, book)
-    return Ruling(whole_lots(size, lot), size, lot)
+    return Ruling(whole_lots(case.size, case.lot), case.size, case.lot)
 
 
-def max_order_size(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def max_order_size(case: Case) -> Ruling:
     """Orders of more units than the instrument allows (RTS 6, Article 15(1)(c))."""
-    limit = limits.max_order_size[orders.instrument]
-    return Ruling(limit, np.abs(orders.quantity), limit)
+    limit = case.limits.max_order_size[case.rows]
+    return Ruling(limit, case.size, limit)
 
 
-def max_order_notional(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def max_order_notional(case: Case) -> Ruling:
     """Orders worth more than the instrument allows, in account currency (RTS 6, Article 15(1)(b))."""
-    unit, limit = unit_value(orders, book), limits.max_order_notional[orders.instrument]
-    return Ruling(_unless_unlimited(limit / unit, limit), np.abs(orders.quantity) * unit, limit)
+    limit = case.limits.max_order_notional[case.rows]
+    return Ruling(_unless_unlimited(limit / case.unit_value, limit), case.size * case.unit_value, limit)
 
 
-def max_position(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def max_position(case: Case) -> Ruling:
     """Positions of more units than the instrument allows, were all open orders of that side filled."""
-    limit = limits.max_position[orders.instrument]
-    towards = np.sign(orders.quantity) * base(orders, book)
-    return Ruling(_room(limit - towards), np.abs(towards + np.abs(orders.quantity)), limit)
+    limit = case.limits.max_position[case.rows]
+    return Ruling(_room(limit - case.towards), np.abs(case.towards + case.size), limit)
 
 
-def max_position_notional(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def max_position_notional(case: Case) -> Ruling:
     """Positions worth more than the instrument allows, in account currency at the last good price."""
-    limit, unit = limits.max_position_notional[orders.instrument], book.exposure[orders.instrument]
-    towards = np.sign(orders.quantity) * base(orders, book)
-    allowed = _unless_unlimited(_room(limit / unit - towards), limit)
-    return Ruling(allowed, np.abs(towards + np.abs(orders.quantity)) * unit, limit)
+    limit, unit = case.limits.max_position_notional[case.rows], case.book.exposure[case.rows]
+    allowed = _unless_unlimited(_room(limit / unit - case.towards), limit)
+    return Ruling(allowed, np.abs(case.towards + case.size) * unit, limit)
 
 
-def allow_short(orders: Orders, limits: Limits, book: BookView) -> Ruling:
+def allow_short(case: Case) -> Ruling:
     """Sales of more than is held, where the instrument may not be sold short; the figure is the position after it."""
-    covered = (orders.quantity > 0) | limits.allow_short[orders.instrument]
-    held = base(orders, book)
-    return Ruling(np.where(covered, np.inf, _room(held)), held + orders.quantity, np.where(covered, -np.inf, 0.0))
+    covered = case.buy | case.limits.allow_short[case.rows]
+    allowed = np.where(covered, np.inf, _room(case.base))
+    return Ruling(allowed, case.base + case.orders.quantity, np.where(covered, -np.inf, 0.0))
 
 
 RULES: dict[str, Rule] = {
@@ -120,29 +114,6 @@ RULES: dict[str, Rule] = {
     "max_position_notional": max_position_notional,
     "allow_short": allow_short,
 }
-
-
-def base(orders: Orders, book: BookView) -> Array:
-    """The position that an order adds to: a buy to one with all open buys filled, a sale likewise; shape (M,)."""
-    high, low = book.quantity + book.buys, book.quantity - book.sells
-    return np.where(orders.quantity > 0, high[orders.instrument], low[orders.instrument])
-
-
-def closing(orders: Orders, book: BookView) -> Array:
-    """Units of each order that do nothing but bring its position nearer to zero, shape (M,)."""
-    return _room(-np.sign(orders.quantity) * base(orders, book))
-
-
-def lots(orders: Orders, book: BookView) -> Array:
-    """The lot of each order; where none is known, 1 for an order in whole units (it is cut to such), else NaN."""
-    lot, size = book.lot_size[orders.instrument], np.abs(orders.quantity)
-    return np.where(np.isnan(lot) & (size == np.rint(size)), 1.0, lot)
-
-
-def unit_value(orders: Orders, book: BookView) -> Array:
-    """Account currency per unit at the order's price, shape (M,)."""
-    multiplier = book.multiplier[orders.instrument]
-    return np.where(book.inverse[orders.instrument], multiplier / orders.price, multiplier * orders.price)
 
 
 def _room(units: Array) -> Array:

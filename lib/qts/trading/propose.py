@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from qts.bandit.base import Policy, Pooled
+from qts.bandit.base import Choice, Policy, Pooled
 from qts.bandit.draws import uniforms
 from qts.bandit.reward import reward
 from qts.market.bar import Array, Bar, BarPanel, IntArray, State
@@ -52,6 +52,9 @@ class Desk:
         acting: the policy whose choices become orders.
         seed: of all random draws.
         cost: of turning over a position of 1, as a fraction of its value.
+        hold: bars of its instrument for which a chosen strategy is kept. Its signal is followed and learnt from at every
+            one of them; only the choice waits, for an exploring policy that chooses anew at every bar turns its
+            position over at every bar.
     """
 
     strategies: Mapping[str, Strategy]
@@ -59,6 +62,7 @@ class Desk:
     acting: str
     seed: int
     cost: float
+    hold: int = 1
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Proposals:
         signals: shape (T, N, S).
         context: shape (T, N, C), the columns of `CONTEXT`, as each policy of P saw it in `position`: (T, N, P, C).
         arm: index of the chosen strategy, shape (T, N, P); -1 where the instrument has no bar.
-        propensity: probability with which the arm was chosen, shape (T, N, P).
+        propensity: probability with which the arm was chosen, when it was, shape (T, N, P). While an arm is kept it
+            stays what it was: seen from the choice, that is how likely the arm is at every bar until the next one.
         target: signal of the chosen arm, shape (T, N, P); NaN where the instrument has no bar.
         reward: of the choice that matured at this bar, shape (T, N, P); NaN where none did.
         reward_arm: the arm that it belongs to, shape (T, N, P); -1 where none.
@@ -109,6 +114,7 @@ def start(desk: Desk, instruments: int) -> State:
         "slow_variance": np.full(instruments, np.nan),
         "trend": np.zeros(instruments),
         "decided_at": np.zeros(instruments, dtype=np.int64),
+        "kept": np.zeros(instruments, dtype=np.int64),
         "decided_volatility": np.full(instruments, np.nan),
         "signals": np.zeros((instruments, arms)),
         "arm": np.full((instruments, policies), -1, dtype=np.int64),
@@ -233,6 +239,7 @@ def _choose(
         "sentiment": bar.extra.get("sentiment.score", unknown),
     }
     signals = out.signals[row]
+    due = state["kept"] == 0
     arms, propensities, positions, previous, contexts = [], [], [], [], []
     for number, (name, policy) in enumerate(desk.policies.items()):
         held = state["position"][:, number]
@@ -240,6 +247,12 @@ def _choose(
         context = np.clip(np.nan_to_num(np.stack(columns, axis=1)), -5, 5)
         draws = uniforms(desk.seed, bar.time, names, name, policy.draws(signals.shape[1]))
         choice = policy.choose(owned[f"policy/{name}"], context, draws)
+        if desk.hold > 1:
+            anew = due | (state["arm"][:, number] < 0)
+            choice = Choice(
+                np.where(anew, choice.arm, state["arm"][:, number]),
+                np.where(anew, choice.propensity, state["propensity"][:, number]),
+            )
         target = np.take_along_axis(signals, choice.arm[:, None], axis=1)[:, 0]
         out.context[row, :, number] = context
         out.arm[row, :, number] = np.where(here, choice.arm, -1)
@@ -256,6 +269,7 @@ def _choose(
     state["previous"], state["context"] = np.stack(previous, axis=1), np.stack(contexts, axis=1)
     state["decided_volatility"] = np.where(here, volatility, state["decided_volatility"])
     state["decided_at"] = np.where(here, bar.time, state["decided_at"])
+    state["kept"] = np.where(here, (state["kept"] + 1) % desk.hold, state["kept"])
 
 
 def pool(desk: Desk, state: State, clock: int) -> State:

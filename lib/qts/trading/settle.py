@@ -6,6 +6,7 @@ is filled at the bar that it was decided on: orders leave only after all fills o
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -73,7 +74,8 @@ def settle(
       2. Positions are marked at the closes; an instrument without a close keeps its last good one.
       3. Circuit breakers trip or let go.
       4. Targets become orders. An instrument with a close and a finite target is decided anew: its open order is
-         cancelled. One that a control flattens gets the target 0, bar or no bar.
+         cancelled. One that a control flattens gets the target 0, bar or no bar. What the trading state forbids is
+         asked for once by each strategy, so that its denial is on record, and not again at every bar.
       5. Orders are checked against the limits at the last good price; what is left of them stays open for the next bar.
 
     Args:
@@ -133,6 +135,8 @@ def settle(
         universe,
         config.sizing,
     )
+    labels = np.where(controls.flattened, "flatten", np.asarray(strategies, dtype=object))
+    book, wanted = _told_once(book, wanted, decided, labels, _states(trips, limits, controls))
     change = np.where(decided, wanted - book.quantity, 0.0)
     rows = np.flatnonzero(change != 0)
     trips, new = breakers.tripped(
@@ -141,7 +145,6 @@ def settle(
     write.trips(record, new, at)
     states = _states(trips, limits, controls)
     book = replace(book, trips=trips)
-    labels = np.where(controls.flattened, "flatten", np.asarray(strategies, dtype=object))
     book = _order(book, at, rows, change[rows], labels[rows], states, config, limits, record, universe)
     write.positions(record, book, marks, at, (book.quantity != 0) | filled, universe)
     write.portfolio(record, book, marks, at, figures["max_drawdown"], _name(states, controls), config.provenance)
@@ -177,6 +180,25 @@ def _forbidden(book: Book, states: StateArray) -> BoolArray:
     reduces = (open_ * book.quantity < 0) & (np.abs(open_) <= np.abs(book.quantity))
     forbidden: BoolArray = (states == HALTED) | ((states != ACTIVE) & ~reduces)
     return forbidden
+
+
+def _told_once(
+    book: Book, wanted: Array, decided: BoolArray, labels: npt.NDArray[np.object_], states: StateArray
+) -> tuple[Book, Array]:
+    """Step 4: positions without what the trading state has already denied the same strategy, shape (N,).
+
+    The rest of such a wish, the part that reduces where only that is allowed, stays. The rules judge it all the same.
+    """
+    if not states.any():  # all active
+        return (replace(book, barred=np.zeros_like(book.barred)) if book.barred.any() else book), wanted
+    held = book.quantity
+    nearer = np.sign(held) * np.clip(np.sign(held) * wanted, 0.0, np.abs(held))
+    permitted = np.where(states == HALTED, held, np.where(states == ACTIVE, wanted, nearer))
+    over = decided & (wanted != permitted)
+    who = np.array([zlib.crc32(str(label).encode()) + 1 for label in labels], dtype=np.int64)
+    again = over & (book.barred == who)
+    barred = np.where(over, who, np.where(states == ACTIVE, 0, book.barred))
+    return replace(book, barred=barred), np.where(again, permitted, wanted)
 
 
 def _cancel(

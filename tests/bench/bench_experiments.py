@@ -1,0 +1,60 @@
+"""24 experiments at once: wall time as Spark tasks on two cores, beside the CPU time of the same ones in a loop / 2.
+
+What `qts backtest --spark` runs: 24 strategies by 20 stocks, one experiment a task. Every turn has a new session, so
+that the start of the Python workers, their imports and the way of the history to them count; the session's own start
+does not.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from harness import options, publish, record_of
+from sparks import spark_and_settings
+from stocks import stocks, strategies
+
+from qts.backtest.experiment import Experiment, Outcome, Terms
+from qts.backtest.runner import in_process
+from qts.pipeline.backtest import spark_runner
+
+CORES = 2
+
+
+def main() -> None:
+    given = options(__doc__, {"bars": (5797, 250), "turns": (3, 1), "experiments": (24, 24)})
+    market, terms = stocks(given.bars), Terms()
+    experiments = [Experiment(name, {name: one}) for name, one in strategies(given.experiments).items()]
+    ratios, wall, cpu = [], [], []
+    for turn in range(given.turns):
+        with spark_and_settings(spark={"master": f"local[{CORES}]"}) as (spark, _):
+            at_once = spark_runner(spark)
+            for first in (turn % 2 == 0, turn % 2 == 1):
+                began, used = time.perf_counter(), time.process_time()
+                if first:
+                    here = in_process(experiments, market, terms)
+                    cpu.append(time.process_time() - used)
+                else:
+                    there = at_once(experiments, market, terms)
+                    wall.append(time.perf_counter() - began)
+        refuse_difference(here, there)
+        ratios.append(wall[-1] / (cpu[-1] / CORES))
+    details = {
+        "wall, s": sum(wall) / len(wall),
+        "CPU of the loop, s": sum(cpu) / len(cpu),
+        "experiments": float(len(experiments)),
+        "bars": float(len(market.panel)),
+        "first turn": ratios[0],
+    }
+    publish(record_of("experiments_at_once", ratios, source="real", details=details), given)
+
+
+def refuse_difference(here: list[Outcome], there: list[Outcome]) -> None:
+    """A fast answer that is another one would be of no use."""
+    for one, other in zip(here, there, strict=True):
+        if one.error or not np.array_equal(one.returns, other.returns):
+            raise SystemExit(f"{one.name}: {one.error or 'the tasks gave another result than the loop'}")
+
+
+if __name__ == "__main__":
+    main()
