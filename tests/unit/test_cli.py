@@ -158,6 +158,7 @@ def test_the_demo_tells_what_its_prices_are(capsys):
         "seconds": {"ingest": 1.2, "trade": 2.0},
         "workdir": "w",
         "account": account,
+        "performance": {},
     }
     summary |= {"provenance": "real daily bars, intraday path simulated", "tracking_uri": "sqlite:///w/mlflow.db"}
     common.report(False, lambda: summary, demo.show)

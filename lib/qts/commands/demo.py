@@ -10,6 +10,7 @@ from qts.commands.common import Config, Json, Summary, Workdir, load, report
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _TOLD = {
     "ingest": "ticks, indices: checked and landed in Delta",
@@ -85,6 +86,8 @@ def show(console: Console, summary: Summary) -> None:
             f"fees {account['fees']:,.2f}, drawdown {account['drawdown']:.1%} "
             f"(worst {account['max_drawdown']:.1%}), trading {account['trading_state']}."
         )
+    if summary["performance"]:
+        console.print(_performance(summary["performance"]))
     console.print(f"All prices and profits above: {summary['provenance']}. Paper trading; no claim of skill.")
     spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in summary["seconds"].items())
     console.print(f"\nSeconds: {spent}; {sum(summary['seconds'].values()):.0f} in all.")
@@ -98,6 +101,31 @@ def show(console: Console, summary: Summary) -> None:
         "notebooks/tour.ipynb, with any Jupyter",
     ):
         console.print(f"  {command}", soft_wrap=True)
+
+
+def _performance(figures: Summary) -> Table:
+    """The account beside buying and holding, with what the prices are."""
+    from rich.table import Table
+
+    source = "simulated path" if figures["provenance"] == "simulated_path" else "replayed"
+    table = Table("", "return", "a year", "Sharpe", "worst drawdown", "", box=None)
+    for column in table.columns[1:5]:
+        column.justify = "right"
+    for name, label in (("account", "account"), ("buy_and_hold", "buy and hold")):
+        own = figures[name]
+        sharpe = "-" if own["sharpe"] != own["sharpe"] else f"{own['sharpe']:.2f}"
+        what = f"net of costs, prices: {source}"
+        if name == "buy_and_hold":
+            what = f"the same {figures['instruments']} instruments in equal parts; {what}"
+        table.add_row(
+            label,
+            f"{own['total_return']:+.1%}",
+            f"{own['annual_return']:+.1%}",
+            sharpe,
+            f"{own['max_drawdown']:.1%}",
+            what,
+        )
+    return table
 
 
 def register(app: typer.Typer) -> None:

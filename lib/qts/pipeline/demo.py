@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from qts.pipeline import bars, forecast, ingest, monitor, regimes, sentiment, trade
+from qts.pipeline.performance import performance
 from qts.settings import ReplaySource, Settings
 from qts.store.ledger import Ledger
 
@@ -34,8 +35,8 @@ def run(settings: Settings, *, on_stage: Callable[[str], None] | None = None) ->
 
     Returns:
         Totals of the tables: ticks and indices {in, accepted, quarantined, duplicates}, bars, forecasts, regimes,
-        decisions, orders, denied, fills, mlflow_runs, account {equity, ...}, last_order, seconds {stage: s}, workdir,
-        provenance.
+        decisions, orders, denied, fills, mlflow_runs, account {equity, ...}, performance (see there), last_order,
+        seconds {stage: s}, workdir, provenance.
     """
     seconds: dict[str, float] = {}
     for name, stage in STAGES.items():
@@ -63,6 +64,7 @@ def totals(settings: Settings) -> dict[str, Any]:
         "fills": ledger.read("fills", columns=("order_id",)).num_rows,
         "mlflow_runs": _mlflow_runs(settings),
         "account": _account(ledger),
+        "performance": performance(settings, ledger),
         "last_order": _last_order(ledger),
         "provenance": _provenance(settings),
     }

@@ -52,8 +52,8 @@ class Desk:
         acting: the policy whose choices become orders.
         seed: of all random draws.
         cost: of turning over a position of 1, as a fraction of its value.
-        hold: bars of its instrument for which a chosen strategy is kept. Its signal is followed and learnt from at every
-            one of them; only the choice waits, for an exploring policy that chooses anew at every bar turns its
+        hold: bars of its instrument for which a chosen strategy is kept. Its signal is followed, and learnt from, at
+            every one of them; only the choice waits, for an exploring policy that chooses anew at every bar turns its
             position over at every bar.
     """
 
