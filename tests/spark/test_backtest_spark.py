@@ -51,7 +51,7 @@ def test_recorded_ticks_streamed_and_their_bars_backtested_give_the_same_orders(
         workdir=tmp_path / "work",
         strategies=tmp_path / "strategies.yml",
         bars={"intervals": ["1s", "1m"], "decision": "1s"},
-        trade={"cash": 10_000_000.0, "policies": {"linucb": {}, "thompson": {}}, "acting": "linucb"},
+        trade={"cash": 10_000_000.0, "policies": {"linucb": {}, "thompson": {}}, "hold": 3},
     )
     for name in ("BTCUSDT", "ETHUSDT"):
         source = CRYPTO / f"trades_{name}_BINANCE_SPOT.parquet"
