@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -90,6 +91,10 @@ def test_exit_codes(capsys):
     assert common.guard(lambda: 3) == 3
     assert fails(DataError("no rows")) == 2
     assert capsys.readouterr().err == "qts: no rows\n"
+    assert fails(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "t/x")) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("qts: [Errno 28] No space left on device: 't/x'. Free disk space")
+    assert told.count("\n") == 1
     assert fails(KeyboardInterrupt()) == 130
     capsys.readouterr()
     assert fails(RuntimeError("boom")) == 1

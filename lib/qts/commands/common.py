@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -31,6 +32,9 @@ Once = Annotated[bool, typer.Option("--once", help="Work off what is there, then
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+#: What a disk may say anywhere: it is full, beyond the user's quota, read-only or not ours.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def load(config: Path | None, workdir: Path | None, **overrides: Any) -> Settings:
@@ -80,7 +84,8 @@ def guard(call: Callable[[], int | None]) -> int:
     """Runs a program's body and turns its errors into exit codes: one line on stderr for bad input, never a traceback.
 
     Returns:
-        0, or what `call` returns; 2 for bad input; 130 after Ctrl-C; 1 for an error of QTS itself, which is logged.
+        0, or what `call` returns; 2 for bad input or a disk that refuses; 130 after Ctrl-C; 1 for an error of QTS
+        itself, which is logged.
     """
     try:
         return call() or 0
@@ -98,6 +103,11 @@ def guard(call: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK:
+            _say(
+                f"{error}. Free disk space or grant write access, then start again: a batch that was begun is repeated."
+            )
+            return EXIT_BAD_INPUT
         from qts import logs
         from qts.sections import Log
 
