@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from qts.backtest.scenario import WINDOWS
 from qts.cli import main
 from qts.store.ledger import Ledger
 
@@ -88,6 +89,21 @@ def test_instruments_days_and_a_grid(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert found["instruments"] == ["A", "B"]
     assert found["trials"] == len(found["experiments"]) == 5
     assert found["experiments"][1]["strategy"].startswith("SmaCross(fast=2, slow=10")
+
+
+def test_parts_of_a_file_are_studies_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with its own trials, report and run in MLflow; the same instruments again add to their trials."""
+    parts = (("--instruments", "A"), ("--instruments", "B"), ("--end", "2020-04-30"), ())
+    found = [run(tmp_path, capsys, "--strategies", "Flat,BuyAndHold", *part) for part in parts]
+    assert [each["trials"] for each in found] == [2, 2, 2, 4]
+    assert len({each["report"] for each in found}) == len({each["mlflow_run"] for each in found}) == len(parts)
+
+
+def test_all_scenarios_are_those_that_the_bars_can_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(tmp_path, capsys, "--strategies", "BuyAndHold", "--scenarios", "all", table=prices(instruments=1))
+    assert list(found["scenarios"]) == ["gap", "volatility-doubling", "spread-widening"]
+    left_out = [note for note in found["notes"] if "is left out" in note]
+    assert [note.split()[1] for note in left_out] == [*WINDOWS, "correlation-one"]
 
 
 @pytest.mark.parametrize(

@@ -254,3 +254,12 @@ def test_a_part_has_its_own_calendar_and_notes() -> None:
     assert not any("missing" in note for note in alone.notes)
     assert len(seen.only(["SPY"], every_time=True).panel) == 900
     assert seen.until(1).panel.instruments == ("BTC", "SPY")
+
+
+def test_row_numbers_are_no_instrument(tmp_path: Path) -> None:
+    """`to_csv` writes them in front; as prices they rise from 0 to thousands."""
+    wide = closes(40, 3, seed=0)
+    wide.to_csv(tmp_path / "wide.csv")
+    seen = market_of(read_table(tmp_path / "wide.csv", "bars", NAMES), "x")
+    assert seen.panel.instruments == ("I0", "I1", "I2")
+    assert market_of(wide.reset_index(), "x").panel.instruments == ("I0", "I1", "I2")

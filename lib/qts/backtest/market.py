@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -149,7 +150,7 @@ def market_of(table: pd.DataFrame, name: str) -> Market:
         fields = {key: table[column] for key, column in lower.items() if key in FIELDS or key.startswith(_EXTRAS)}
         raw = _long(ends, names, fields, notes)
     else:
-        raw = _wide(ends, table.drop(columns=time), notes)
+        raw = _wide(ends, _tickers(table.drop(columns=time)), notes)
     return _finished(raw, notes)
 
 
@@ -194,6 +195,17 @@ def _long(ends: IntArray, names: pd.Series, fields: Mapping[str, pd.Series], not
         grid[place] = frame[key].to_numpy(np.float64)
         columns[key] = grid
     return _Raw(tuple(labels), index, columns)
+
+
+def _tickers(closes: pd.DataFrame) -> pd.DataFrame:
+    """The columns that are instruments: row numbers that pandas has written beside them would be a fine trend."""
+    numbers = np.arange(len(closes))
+    rows = [
+        name
+        for name in closes.columns
+        if re.fullmatch(r"Unnamed: \d+", str(name)) or (name == "index" and np.array_equal(closes[name], numbers))
+    ]
+    return closes.drop(columns=rows)
 
 
 def _wide(ends: IntArray, closes: pd.DataFrame, notes: list[str]) -> _Raw:

@@ -57,7 +57,7 @@ def backtest(
             "end": end,
             "walk_forward": walk_forward or None,
             "anchored": anchored or None,
-            "scenarios": _scenarios(scenarios),
+            "scenarios": _names(scenarios),
             "compare": _names(compare),
             "cash": cash,
             "limits": limits or None,
@@ -84,16 +84,6 @@ def run(settings: Settings, once: bool = True) -> Summary:
     table = read_table(path, "bars, as csv or parquet", NAMES)
     summary = execute(settings, market_of(table, path.name.split(".")[0]))
     return summary | {"bars_file": str(path), "seconds": time.monotonic() - began}
-
-
-def _scenarios(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    if text.strip() == "all":
-        from qts.backtest.scenario import SHOCKS, WINDOWS
-
-        return [*WINDOWS, *SHOCKS]
-    return _names(text)
 
 
 def _names(text: str | None) -> list[str] | None:

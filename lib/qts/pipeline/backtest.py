@@ -54,9 +54,8 @@ def execute(settings: Settings, market: Market) -> Summary:
     _refuse_comparison(settings.backtest.compare, base)
     plan, cut = _plan(settings, market)
     searched = base if plan is None else [_searched(each, market, terms, plan, settings) for each in base]
-    pieces = {"history": (market, searched)} | {
-        name: _scenario(name, market, base, terms) for name in settings.backtest.scenarios
-    }
+    scenarios, left_out = _scenarios(settings.backtest.scenarios, market, base, terms)
+    pieces = {"history": (market, searched)} | scenarios
     everything = [experiment for _, chosen in pieces.values() for experiment in chosen]
     outcomes = iter(_runner(settings)(everything, market, terms))
     ledger = Ledger(settings.tables)
@@ -79,7 +78,7 @@ def execute(settings: Settings, market: Market) -> Summary:
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(html(main, studies), encoding="utf-8")
     return (
-        _summary(main, studies, cut, market)
+        _summary(replace(main, notes=(*main.notes, *left_out)), studies, cut, market)
         | _comparison(main, settings.backtest.compare)
         | {
             "study": study_id,
@@ -210,6 +209,26 @@ def _searched(experiment: Experiment, market: Market, terms: Terms, plan: Plan, 
         cut = folds(len(market.panel), plan)
         note = f"Its parameters could not be searched ({type(error).__name__}: {error})."
         return replace(experiment, first=cut[0].test_first, stop=cut[-1].test_stop, note=note)
+
+
+def _scenarios(
+    names: Sequence[str], market: Market, base: Sequence[Experiment], terms: Terms
+) -> tuple[dict[str, tuple[Market, list[Experiment]]], list[str]]:
+    """The scenarios by name, and a sentence for each of `all` that these bars cannot show.
+
+    Raises:
+        ConfigError, DataError: one that was asked for by name cannot be had; see `_scenario`.
+    """
+    found, left_out = {}, []
+    every = tuple(names) == ("all",)
+    for name in (*scenario.WINDOWS, *scenario.SHOCKS) if every else names:
+        try:
+            found[name] = _scenario(name, market, base, terms)
+        except DataError as error:
+            if not every:
+                raise
+            left_out.append(f"Scenario {name} is left out: {error}")
+    return found, left_out
 
 
 def _scenario(name: str, market: Market, base: Sequence[Experiment], terms: Terms) -> tuple[Market, list[Experiment]]:
