@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -289,3 +290,16 @@ def test_rows_in_any_order_give_the_same_answer_when_times_are_known(
     frame.assign(timestamp="yesterday").to_csv(tmp_path / "log.csv", index=False)
     assert run(tmp_path / "log.csv", policy_file(tmp_path)) == 2
     assert "has the time 'yesterday' in row 1" in capsys.readouterr().err
+
+
+def test_an_interval_without_width_is_told_to_be_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No reward among the rounds that count: that is not certainty that there is none."""
+    never = policy_file(tmp_path, action=["a", "b"], probability=[1.0, 0.0])
+    assert run(write(tmp_path), never, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ips"]["value"] == found["ips"]["low"] == found["ips"]["high"] == 0
+    (note,) = found["notes"]
+    assert note.startswith("ips, snips")
+    assert "once in 3 rounds" in note  # ten rounds played what the policy plays
+    assert run(write(tmp_path), policy_file(tmp_path), "--json") == 0
+    assert "notes" not in json.loads(capsys.readouterr().out)

@@ -195,6 +195,14 @@ def test_the_command_keeps_the_rows(ending, encoding, tmp_path, capsys):
     assert rows["score"].between(-1, 1).all()
 
 
+def test_a_file_that_was_scored_before_keeps_every_column(tmp_path, capsys):
+    file, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    file.write_text("text,label,input_label\nSales rose.,a,b\n")
+    assert run(capsys, "--input", file, "--text", "text", "--output", out)[0] == 0
+    row = pd.read_csv(out).iloc[0]
+    assert row[["input_label", "input_input_label", "label"]].tolist() == ["b", "a", "positive"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

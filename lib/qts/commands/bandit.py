@@ -128,6 +128,13 @@ def _summary(result: Any) -> Summary:
         summary["relative_ips"] = found["ips"].value / result.logged.value
     if result.reason:
         summary["reason"] = result.reason
+    if found and found["ips"].low == found["ips"].high:
+        often = max(result.effective_sample_size / 3, 1.0)
+        said = (
+            "ips, snips: all rewards that count are the same, and their bootstrap knows no spread: this is no interval. "
+            f"A reward that comes less often than once in {often:,.0f} rounds may have been missed by chance."
+        )
+        summary["notes"] = [said]  # the rule of three
     return summary
 
 
@@ -149,3 +156,5 @@ def _show(console: Console, summary: Summary) -> None:
         table.add_row(name, f"{row['value']:.6g}", f"[{row['low']:.6g}, {row['high']:.6g}]")
     console.print(table)
     console.print(f"Intervals: bootstrap of {summary['time_blocks']:,} stretches of time.")
+    for note in summary.get("notes", []):
+        console.print(f"Note: {note}", soft_wrap=True)

@@ -43,7 +43,12 @@ def score_file(
         if table[text].notna().any() and not any(value is not None for value in texts):
             raise DataError(f"Column {text!r} of {source} holds {table[text].dtype}, not texts. Name another --text.")
         found = model.score(texts)
-        kept = {name: f"input_{name}" for name in ("score", "label") if name in table.columns}
+        kept: dict[str, str] = {}
+        for name in (name for name in ("score", "label") if name in table.columns):
+            free = f"input_{name}"
+            while free in table.columns:
+                free = f"input_{free}"
+            kept[name] = free
         write_table(table.rename(columns=kept).assign(score=found.score, label=found.label), output)
         return {
             "rows": len(table),
