@@ -131,7 +131,7 @@ def _summary(result: Any) -> Summary:
     if found and found["ips"].low == found["ips"].high:
         often = max(result.effective_sample_size / 3, 1.0)
         said = (
-            "ips, snips: all rewards that count are the same, and their bootstrap knows no spread: this is no interval. "
+            "ips, snips: all rewards that count are the same, and a bootstrap of them knows no spread: no interval. "
             f"A reward that comes less often than once in {often:,.0f} rounds may have been missed by chance."
         )
         summary["notes"] = [said]  # the rule of three
