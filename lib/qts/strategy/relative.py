@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -92,8 +93,48 @@ class PairReversion(Swept):
 
 
 @dataclass(frozen=True)
-class RelativeMomentum(Swept):
-    """The return beyond the market's over `lookback` bars, in units of its standard deviation, clipped.
+class _BeyondMarket(Swept):
+    """The return beyond the market's over `lookback` bars, in units of its sd: with it or against it."""
+
+    lookback: int
+    span: int = 121
+
+    sign: ClassVar[float]
+
+    def __post_init__(self) -> None:
+        require(self.lookback >= 1 and self.span >= 1, self, "lookback >= 1 and span >= 1")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (_MARKET,)
+
+    def start(self, instruments: int) -> State:
+        nothing = np.full(instruments, np.nan)
+        return {"close": nothing, "excess": window(instruments, self.lookback), "variance": nothing.copy()}
+
+    def step(self, state: State, bar: Bar) -> tuple[State, Array]:
+        close = good_close(bar)
+        excess = log_return(read(state, "close"), close) - beside(bar, _MARKET)
+        recent = push(read(state, "excess"), excess)
+        variance = ewma(read(state, "variance"), np.square(excess), self.span)
+        after: State = {"close": carry(read(state, "close"), close), "excess": recent, "variance": variance}
+        return after, self._signal(recent.sum(axis=1), variance)
+
+    def along(self, bars: BarPanel) -> Array:
+        close = bars.values["close"]
+        excess = log_return(before(close), close) - beside(bars, _MARKET)
+        total = rolled(lambda recent: recent.sum(axis=1), self.lookback, excess)
+        return self._signal(total, ewma_along(np.square(excess), self.span))
+
+    def _signal(self, total: Array, variance: Array) -> Array:
+        # Where one instrument is the whole market its excess is rounding, or nothing.
+        sd = np.sqrt(np.where(variance > 1e-24, variance, np.nan) * self.lookback)
+        return bounded(self.sign * divide(total, sd))
+
+
+@dataclass(frozen=True)
+class RelativeMomentum(_BeyondMarket):
+    """With the return beyond the market's over `lookback` bars, in units of its standard deviation, clipped.
 
     Source: Jegadeesh and Titman, Returns to buying winners and selling losers (Journal of Finance, 1993), and Blitz,
     Huij and Martens, Residual momentum (Journal of Empirical Finance, 2011) for the return beyond the market's over its
@@ -105,28 +146,12 @@ class RelativeMomentum(Swept):
     """
 
     lookback: int = 126
-    span: int = 121
 
-    def __post_init__(self) -> None:
-        require(self.lookback >= 1 and self.span >= 1, self, "lookback >= 1 and span >= 1")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (_MARKET,)
-
-    def start(self, instruments: int) -> State:
-        return _start_excess(instruments, self.lookback)
-
-    def step(self, state: State, bar: Bar) -> tuple[State, Array]:
-        after, score = _step_excess(state, bar, self.span)
-        return after, bounded(score)
-
-    def along(self, bars: BarPanel) -> Array:
-        return bounded(_excess_along(bars, self.lookback, self.span))
+    sign: ClassVar[float] = 1.0
 
 
 @dataclass(frozen=True)
-class RelativeReversal(Swept):
+class RelativeReversal(_BeyondMarket):
     """Against the return beyond the market's over the last few bars, in units of its standard deviation, clipped.
 
     Source: Lo and MacKinlay, When are contrarian profits due to stock market overreaction? (Review of Financial
@@ -138,24 +163,8 @@ class RelativeReversal(Swept):
     """
 
     lookback: int = 5
-    span: int = 121
 
-    def __post_init__(self) -> None:
-        require(self.lookback >= 1 and self.span >= 1, self, "lookback >= 1 and span >= 1")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (_MARKET,)
-
-    def start(self, instruments: int) -> State:
-        return _start_excess(instruments, self.lookback)
-
-    def step(self, state: State, bar: Bar) -> tuple[State, Array]:
-        after, score = _step_excess(state, bar, self.span)
-        return after, bounded(-score)
-
-    def along(self, bars: BarPanel) -> Array:
-        return bounded(-_excess_along(bars, self.lookback, self.span))
+    sign: ClassVar[float] = -1.0
 
 
 _MARKET = "market.return"
@@ -164,29 +173,3 @@ _MARKET = "market.return"
 def _price(bars: Bar | BarPanel, name: str) -> Array:
     price = beside(bars, name)
     return np.where(price > 0, price, np.nan)
-
-
-def _start_excess(instruments: int, lookback: int) -> State:
-    nothing = np.full(instruments, np.nan)
-    return {"close": nothing, "excess": window(instruments, lookback), "variance": nothing.copy()}
-
-
-def _step_excess(state: State, bar: Bar, span: float) -> tuple[State, Array]:
-    close = good_close(bar)
-    excess = log_return(read(state, "close"), close) - beside(bar, _MARKET)
-    recent = push(read(state, "excess"), excess)
-    variance = ewma(read(state, "variance"), np.square(excess), span)
-    after: State = {"close": carry(read(state, "close"), close), "excess": recent, "variance": variance}
-    return after, _score(recent.sum(axis=1), variance, recent.shape[1])
-
-
-def _excess_along(bars: BarPanel, lookback: int, span: float) -> Array:
-    close = bars.values["close"]
-    excess = log_return(before(close), close) - beside(bars, _MARKET)
-    total = rolled(lambda recent: recent.sum(axis=1), lookback, excess)
-    return _score(total, ewma_along(np.square(excess), span), lookback)
-
-
-def _score(total: Array, variance: Array, lookback: int) -> Array:
-    # Where one instrument is the whole market its excess is rounding, or nothing.
-    return divide(total, np.sqrt(np.where(variance > 1e-24, variance, np.nan) * lookback))

@@ -1,0 +1,55 @@
+"""What a declaration of a table says, and the types and columns that many share.
+
+Times are UTC timestamps in microseconds, which is what Delta keeps; `*_ns` columns carry the full nanoseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+Layer = Literal["reference", "bronze", "silver", "gold", "control"]
+
+TIME = pa.timestamp("us", tz="UTC")
+STR, F64, I64, BOOL = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+#: The largest finite double. Delta works its checks out row by row: a literal costs nothing, a cast of 'infinity' does.
+LARGEST = "1.7976931348623157E308D"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One Delta table.
+
+    Attributes:
+        key: columns that identify a row among the rows of done batches.
+        writer: the one job that writes it.
+        clustered_by: liquid clustering columns; empty for ledgers, which delta-rs appends to.
+        checks: Delta CHECK constraints, name to SQL; they hold for writes by Spark.
+        replayed: columns that a replay may fill differently (clock times, batch and run ids); all others must be equal.
+        batched: whether rows carry checkpoint_id and batch_id, so that readers can see done batches only.
+    """
+
+    name: str
+    layer: Layer
+    schema: pa.Schema
+    key: tuple[str, ...]
+    writer: str
+    clustered_by: tuple[str, ...] = ()
+    checks: tuple[tuple[str, str], ...] = ()
+    replayed: tuple[str, ...] = ()
+    batched: bool = True
+
+
+def schema(required: dict[str, pa.DataType], optional: dict[str, pa.DataType] | None = None) -> pa.Schema:
+    """Columns that are never null, then those that may be."""
+    return pa.schema(
+        [pa.field(name, kind, nullable=False) for name, kind in required.items()]
+        + [pa.field(name, kind) for name, kind in (optional or {}).items()]
+    )
+
+
+BATCH = {"checkpoint_id": STR, "batch_id": I64}
+POSITION = {"source": STR, "source_partition": STR, "source_offset": I64}
+REPLAYED = ("checkpoint_id", "batch_id")
