@@ -22,6 +22,7 @@ from qts.market import sample
 from qts.market.bar import IntArray
 from qts.market.mapping import Mapping
 from qts.market.paths import SIMULATED, Prints, midnight
+from qts.market.times import nanoseconds
 from qts.pipeline.sources.inspect import format_of
 
 _PER_UNIT = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -95,7 +96,7 @@ def record(
             "`kind: daily` in both, ticks and indices in neither."
         )
     elif mapping.kind == "daily":
-        recording = _of_daily(sample.check_ohlc(_daily(_read(path, mapping)[0], mapping), path), "trade")
+        recording = _of_daily(sample.check_ohlc(_daily(*_read(path, mapping), mapping), path), "trade")
     else:
         recording = _of_records(path, mapping)
     return _only(recording, start, end, instruments, dataset or path or "")
@@ -239,8 +240,12 @@ def _as_ints(times: pd.Series) -> pd.Series:
     return times.astype("datetime64[ns]").astype("int64").astype("Int64").mask(times.isna())
 
 
-def _daily(table: pa.Table, mapping: Mapping) -> sample.Daily:
-    """Daily bars of a table with a mapping of kind daily, ordered by (day, instrument)."""
+def _daily(table: pa.Table, nanos: Sequence[tuple[str, str]], mapping: Mapping) -> sample.Daily:
+    """Daily bars of a table with a mapping of kind daily, ordered by (day, instrument).
+
+    Args:
+        nanos: columns that hold nanoseconds; other times are dates as texts or numbers.
+    """
     frame = table.to_pandas()
     if mapping.wide:
         cells = list(mapping.cells(table.schema.names))
@@ -253,17 +258,17 @@ def _daily(table: pa.Table, mapping: Mapping) -> sample.Daily:
     given |= {
         ours: pd.Series(value, index=frame.index) for ours, value in mapping.constants.items() if ours not in given
     }
-    days = pd.to_datetime(given["event_time"], errors="coerce")
+    days = given["event_time"]
     if days.isna().any():
-        raise DataError(f"{int(days.isna().sum())} daily bars have no readable date in {names['event_time']!r}.")
+        raise DataError(f"{int(days.isna().sum())} daily bars have no date in {names['event_time']!r}.")
+    known = dict(nanos).keys() & {names["event_time"]}
+    at = days.to_numpy(np.int64) if known else nanoseconds(days)
     numbers = {
         ours: pd.to_numeric(given[ours], errors="coerce")
         for ours in ("open", "high", "low", "close", "volume")
         if ours in given
     }
-    table_ = pd.DataFrame(
-        {"day": midnight(days.to_numpy("datetime64[ns]").astype(np.int64)), "instrument": given["instrument"]}
-    )
+    table_ = pd.DataFrame({"day": midnight(at), "instrument": given["instrument"]})
     table_ = table_.assign(**numbers)
     if mapping.wide:
         table_ = table_.dropna(subset=["close"])
