@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 
@@ -61,3 +63,15 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(given.lower(), list(by_lower), n=1, cutoff=0.6)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+#: What a disk may answer anywhere: it is full, beyond the user's quota, read-only or not ours.
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+def disk_refusal(error: BaseException) -> str | None:
+    """What the disk said, if it is the disk that refused: to Python, or to Spark, whose errors quote it; else None."""
+    if isinstance(error, OSError):
+        return str(error) if error.errno in _REFUSALS else None
+    text = str(error)
+    return next((said for said in map(os.strerror, _REFUSALS) if said in text), None)

@@ -95,6 +95,8 @@ def test_exit_codes(capsys):
     told = capsys.readouterr().err
     assert told.startswith("qts: [Errno 28] No space left on device: 't/x'. Free disk space")
     assert told.count("\n") == 1
+    assert fails(RuntimeError("o133.save: java.io.IOException: No space left on device\n\tat Raw.write")) == 2
+    assert capsys.readouterr().err.startswith("qts: No space left on device. Free disk space")
     assert fails(KeyboardInterrupt()) == 130
     capsys.readouterr()
     assert fails(RuntimeError("boom")) == 1

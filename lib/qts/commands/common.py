@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qts.errors import QtsError
+from qts.errors import QtsError, disk_refusal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,9 +31,6 @@ Once = Annotated[bool, typer.Option("--once", help="Work off what is there, then
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 EXIT_BUG, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
-
-#: What a disk may say anywhere: it is full, beyond the user's quota, read-only or not ours.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def load(config: Path | None, workdir: Path | None, **overrides: Any) -> Settings:
@@ -103,9 +99,9 @@ def guard(call: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _DISK:
+        if refusal := disk_refusal(error):
             _say(
-                f"{error}. Free disk space or grant write access, then start again: a batch that was begun is repeated."
+                f"{refusal}. Free disk space or grant write access, then start again: a batch that was begun is redone."
             )
             return EXIT_BAD_INPUT
         from qts import logs

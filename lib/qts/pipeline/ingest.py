@@ -19,7 +19,7 @@ from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from qts.errors import ConfigError, MissingInput, QtsError, StoreError
+from qts.errors import ConfigError, MissingInput, StoreError, disk_refusal
 from qts.market.mapping import Mapping
 from qts.market.quality import Limits
 from qts.pipeline.batches import BatchLog, checkpoint_id, lock
@@ -134,7 +134,7 @@ def _ended(feed: Feed, query: StreamingQuery) -> bool:
 
 def _named(feed: Feed, error: Exception) -> Exception:
     """An error that says which source it came from."""
-    if isinstance(error, QtsError) or not isinstance(error, PySparkException):
+    if not isinstance(error, PySparkException) or disk_refusal(error):
         return error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]

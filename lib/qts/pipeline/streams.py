@@ -9,8 +9,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
-from qts.errors import QtsError, StoreError
-
 BatchFunction = Callable[[DataFrame, int], None]
 
 
@@ -46,7 +44,7 @@ def await_query(query: StreamingQuery, work: Guarded) -> None:
     """Waits until the query ends; an interrupt stops it after its batch.
 
     Raises:
-        QtsError: what the batch function raised, or what Spark says of its files and sources.
+        Exception: what the batch function raised, or what Spark says of its files and sources.
     """
     try:
         query.awaitTermination()
@@ -57,17 +55,5 @@ def await_query(query: StreamingQuery, work: Guarded) -> None:
 
 
 def readable(error: StreamingQueryException, work: Guarded) -> Exception:
-    """The error that a batch function raised, or one of ours that says what Spark said."""
-    if isinstance(work.error, QtsError):
-        return work.error
-    if isinstance(work.error, OSError):
-        return StoreError(
-            f"A batch could not be written: {work.error}. Free the disk or grant access, then start again."
-        )
-    if work.error is not None:
-        return work.error
-    text = str(error)
-    for sign in ("No space left on device", "Permission denied", "Read-only file system"):
-        if sign in text:
-            return StoreError(f"A batch could not be written: {sign}. Free the disk or grant access, then start again.")
-    return error
+    """The error that a batch function raised, which Spark passes on as text only; else Spark's own."""
+    return error if work.error is None else work.error
