@@ -100,9 +100,7 @@ def guard(call: Callable[[], int | None]) -> int:
         return 0
     except Exception as error:
         if refusal := disk_refusal(error):
-            _say(
-                f"{refusal}. Free disk space or grant write access, then start again: a batch that was begun is redone."
-            )
+            _say(f"{refusal}. Free disk space or grant write access, then start again; a begun batch is repeated.")
             return EXIT_BAD_INPUT
         from qts import logs
         from qts.sections import Log
