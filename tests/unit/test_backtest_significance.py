@@ -117,6 +117,72 @@ def test_ledoit_wolf_sees_memory_that_jobson_korkie_does_not() -> None:
     assert rejected["lw"] < 0.6 * rejected["jk"]
 
 
+def test_the_ledoit_wolf_bootstrap_is_its_definition() -> None:
+    """Resample by resample, with the moments' covariance matrix written out."""
+    rng, block, resamples, bars = rng_of(7), 5, 99, 63
+    first, second = rng.normal(0.1, 1, (2, bars))
+    found = s.ledoit_wolf_bootstrap(first, second, block, resamples, seed=3)
+    starts = rng_of(3).integers(0, bars, (resamples, bars // block))
+    larger = 0
+    for row in starts:
+        index = ((row[:, None] + np.arange(block)) % bars).ravel()
+        one, two = first[index], second[index]
+        slope = np.array(
+            [
+                np.mean(one**2) / one.var() ** 1.5,
+                -np.mean(two**2) / two.var() ** 1.5,
+                -one.mean() / (2 * one.var() ** 1.5),
+                two.mean() / (2 * two.var() ** 1.5),
+            ]
+        )
+        moments = np.column_stack([one, two, one**2, two**2])
+        zeta = (moments - moments.mean(axis=0)).reshape(-1, block, 4).sum(axis=1) / block**0.5
+        error = math.sqrt(slope @ (zeta.T @ zeta / len(zeta)) @ slope / len(index))
+        difference = one.mean() / one.std() - two.mean() / two.std()
+        larger += abs(difference - found.value) / error >= abs(found.t)
+    assert found.p == (larger + 1) / (resamples + 1)
+    assert found.t == s.ledoit_wolf(first, second).t
+
+
+def test_the_ledoit_wolf_bootstrap_agrees_with_hac_where_returns_are_plain_and_many() -> None:
+    rng = rng_of(8)
+    first = rng.normal(0.05, 1, 3000)
+    for gap in (0.0, 0.02, 0.04):
+        second = 0.5 * first + rng.normal(gap, 1, 3000)
+        hac, boot = s.ledoit_wolf(first, second), s.ledoit_wolf_bootstrap(first, second)
+        assert boot.p == pytest.approx(hac.p, abs=0.03)
+        assert boot == s.ledoit_wolf_bootstrap(first, second)
+        assert s.ledoit_wolf_bootstrap(first, second, seed=1).p == pytest.approx(boot.p, abs=0.04)
+
+
+def test_the_ledoit_wolf_bootstrap_has_its_size_where_hac_rejects_too_often() -> None:
+    """Ten years of months with fat tails and memory, equal Sharpe ratios, a level of 5%."""
+    rng, rejected = rng_of(9), {"hac": 0, "bootstrap": 0}
+    for _ in range(1000):
+        first, second = (_fat_and_slow(120, 0.2, rng) for _ in range(2))
+        rejected["hac"] += s.ledoit_wolf(first, second).p < 0.05
+        rejected["bootstrap"] += s.ledoit_wolf_bootstrap(first, second, 5, 499).p <= 0.05
+    assert 30 <= rejected["bootstrap"] <= 66  # 50 is nominal, 95% of the time 36 to 64
+    assert rejected["bootstrap"] < rejected["hac"] - 10
+
+
+def _fat_and_slow(count: int, phi: float, rng: np.random.Generator) -> Array:
+    """An autoregression with innovations of Student's t with 6 degrees of freedom, and a mean."""
+    noise, out = rng.standard_t(6, count + 50), np.zeros(count + 50)
+    for t in range(1, count + 50):
+        out[t] = phi * out[t - 1] + noise[t]
+    return out[50:] + 0.2
+
+
+def test_blocks_that_do_not_fit_are_refused_and_what_does_not_vary_has_no_test() -> None:
+    noise = rng_of(0).normal(size=50)
+    for block in (0, 13):
+        with pytest.raises(DataError, match=f"A block of {block} bars does not fit 4 times into 50 bars; give 1 to 12"):
+            s.ledoit_wolf_bootstrap(noise, noise[::-1], block)
+    assert math.isnan(s.ledoit_wolf_bootstrap(np.zeros(50), noise).p)
+    assert math.isnan(s.ledoit_wolf_bootstrap(noise, noise).p)
+
+
 def test_overfitting_is_even_odds_for_noise_and_none_for_skill() -> None:
     rng = rng_of(7)
     noise = [s.overfitting_probability(rng.normal(0, 0.01, (640, 10)), 8) for _ in range(20)]

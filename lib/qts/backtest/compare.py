@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtr
@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from qts.backtest.experiment import Outcome
 from qts.backtest.many import resampled_means
 from qts.backtest.metrics import drawdowns
-from qts.backtest.significance import Test, jobson_korkie, ledoit_wolf, mean_test
+from qts.backtest.significance import Test, jobson_korkie, ledoit_wolf, ledoit_wolf_bootstrap, mean_test
 from qts.errors import DataError
 
 _LEVEL = 0.05
@@ -25,7 +25,8 @@ class Comparison:
         first, second: names of A and B.
         mean: difference of mean returns a year, HAC, p two-sided.
         low, high: 95% interval of that difference (stationary bootstrap).
-        sharpe: difference of Sharpe ratios a year, Ledoit and Wolf, p two-sided.
+        sharpe: difference of Sharpe ratios a year, Ledoit and Wolf with a HAC error, p two-sided.
+        sharpe_bootstrap_p: the same by their studentised circular block bootstrap, which the verdict goes by.
         sharpe_normal_p: the same by Jobson, Korkie and Memmel, for normal returns without memory.
         effect: mean difference in standard deviations of the differences, a year (Cohen's d of pairs, which is the
             information ratio of A over B).
@@ -40,6 +41,7 @@ class Comparison:
     low: float
     high: float
     sharpe: Test
+    sharpe_bootstrap_p: float
     sharpe_normal_p: float
     effect: float
     correlation: float
@@ -71,6 +73,7 @@ def compare(first: Outcome, second: Outcome, periods: float, resamples: int = 20
     mean = Test(paired.value * periods, paired.error * periods, paired.t, two_sided)
     low, high = np.quantile(resampled_means(difference[:, None], resamples, seed)[:, 0], [0.025, 0.975]) * periods
     robust = ledoit_wolf(first.returns, second.returns)
+    bootstrapped = ledoit_wolf_bootstrap(first.returns, second.returns, resamples=resamples - 1, seed=seed).p
     yearly = periods**0.5
     sharpe = Test(robust.value * yearly, robust.error * yearly, robust.t, robust.p)
     spread, moves = float(difference.std(ddof=1)), first.returns.std() * second.returns.std()
@@ -83,12 +86,20 @@ def compare(first: Outcome, second: Outcome, periods: float, resamples: int = 20
         float(low),
         float(high),
         sharpe,
+        bootstrapped,
         jobson_korkie(first.returns, second.returns).p,
         paired.value / spread * yearly if spread > 0 else 0.0,
         float(np.corrcoef(first.returns, second.returns)[0, 1]) if moves > 0 else math.nan,
         (totals[0], totals[1]),
         (falls[0], falls[1]),
-        _verdict(first.name, second.name, mean, sharpe, (float(low), float(high)), falls[0] - falls[1]),
+        _verdict(
+            first.name,
+            second.name,
+            mean,
+            replace(sharpe, p=bootstrapped),
+            (float(low), float(high)),
+            falls[0] - falls[1],
+        ),
     )
 
 
