@@ -19,7 +19,7 @@ from qts.pipeline.batches import BatchLog
 from qts.pipeline.expectations import Suite
 from qts.pipeline.landing import Lander
 from qts.pipeline.sources.normalise import CANDIDATE
-from qts.pipeline.sources.stream import SourceStream
+from qts.pipeline.sources.stream import Batch, SourceStream
 from qts.pipeline.tables import create_table
 from qts.store.ledger import Ledger
 
@@ -75,10 +75,10 @@ def lander(
     suite: Suite = GATE,
     limits: Limits = LIMITS,
 ) -> Lander:
-    """A lander whose batches are candidates already."""
+    """A lander whose batches are candidates already, and small ones if `SMALL` of `validate` says so."""
     ledger = Ledger(root)
     create_table(spark, root, "ticks")
-    stream = SourceStream("feed", MAPPING, spark.range(0), lambda frame: frame)
+    stream = SourceStream("feed", MAPPING, spark.range(0), lambda frame: Batch(frame, 1))
     return Lander(stream, "ticks", ledger, BatchLog(ledger, "ingest", checkpoint), limits, instruments, suite)
 
 

@@ -30,7 +30,9 @@ def drain(spark, checkpoint, path, mapping, *, once=True, **options):
     stream = open_files(spark, "s", str(path), mapping, once=once, **options)
     batches = []
     query = (
-        stream.frame.writeStream.foreachBatch(lambda batch, _: batches.append(stream.candidates(batch).toPandas()))
+        stream.frame.writeStream.foreachBatch(
+            lambda batch, _: batches.append(stream.batch(batch).candidates.toPandas())
+        )
         .option("checkpointLocation", str(checkpoint))
         .trigger(availableNow=True)
         .start()
@@ -69,7 +71,7 @@ def test_every_shared_file_maps_without_a_fault(spark, tmp_path, files, mapping,
     seen = []
 
     def count(batch, _):
-        found = stream.candidates(batch).selectExpr(
+        found = stream.batch(batch).candidates.selectExpr(
             "count(*) AS rows",
             "count_if(size(parse_errors) = 0) AS good",
             "count(DISTINCT source_partition, source_offset) AS places",
@@ -320,7 +322,7 @@ def test_the_payload_is_not_made_where_it_is_not_used(spark, tmp_path, capsys):
     make_folder(tmp_path / "in", half_written=False)
     stream = open_files(spark, "s", str(tmp_path / "in"), Mapping.of(TRADE), once=True)
     listed = spark.read.format("binaryFile").load(str(tmp_path / "in/good.parquet"))
-    stream.candidates(listed).drop("payload").explain()
+    stream.batch(listed).candidates.drop("payload").explain()
     assert "to_json" not in capsys.readouterr().out.lower().replace("structstojson", "to_json")
 
 

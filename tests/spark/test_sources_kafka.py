@@ -26,7 +26,7 @@ def test_messages_become_candidates(spark, monkeypatch, value_format, more, good
         [(good, "ticks", 1, 7), (bad, "ticks", 1, 8), (None, "ticks", 0, 9)],
         "value BINARY, topic STRING, partition INT, offset LONG",
     )
-    rows = stream.candidates(batch).orderBy("source_offset").collect()
+    rows = stream.batch(batch).candidates.orderBy("source_offset").collect()
     assert [row["source_partition"] for row in rows] == ["ticks-1", "ticks-1", "ticks-0"]
     assert [row["source_offset"] for row in rows] == [7, 8, 9]
     assert [row["lateness_domain"] for row in rows] == ["k:ticks-1", "k:ticks-1", "k:ticks-0"]

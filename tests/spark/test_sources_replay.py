@@ -30,7 +30,7 @@ def drain(spark, checkpoint, stream, *, stop_after=None):
     batches = []
 
     def keep(batch, number):
-        batches.append(stream.candidates(batch).toPandas())
+        batches.append(stream.batch(batch).candidates.toPandas())
         if number + 1 == stop_after:
             raise RuntimeError("stop here")
 

@@ -210,8 +210,8 @@ def test_a_fraction_does_not_become_a_whole_number_in_silence():
         conform(signals(1, batch=0).set_column(5, "batch_id", pa.array([0.5])), table("signals"))
 
 
-def test_clustered_tables_are_left_to_spark(ledger):
-    with pytest.raises(StoreError, match="only Spark writes it"):
+def test_tables_with_checks_are_left_to_their_job(ledger):
+    with pytest.raises(StoreError, match="only its own job writes it"):
         ledger.append("ticks", pa.table({"instrument": ["A"]}))
 
 

@@ -79,7 +79,8 @@ def none_late(found: Iterable[Stretch], allowance: int, *, apart: bool) -> bool:
     """Whether certainly no row is late with respect to another of the same batch; False says nothing.
 
     Args:
-        found: all stretches of the batch, in any order.
+        found: all stretches of the batch, in any order; their keys say in which order partitions stand that arrived at
+            once.
         allowance: nanoseconds.
         apart: each partition is a domain of its own; else all may be one domain, in the order in which they arrived.
     """
@@ -92,8 +93,7 @@ def none_late(found: Iterable[Stretch], allowance: int, *, apart: bool) -> bool:
             domain = each
             continue
         same = each.key == domain.key
-        # Partitions that came at once stand in the order of their names, which are not known here.
-        if (same and each.first <= domain.last) or (not same and each.arrived <= domain.arrived):
+        if same and each.first <= domain.last:
             return False
         if domain.newest - each.oldest > allowance:
             return False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -20,15 +21,17 @@ from qts.logs import logger
 from qts.market.quality import Limits
 from qts.pipeline.batches import BatchLog
 from qts.pipeline.expectations import Suite, result_rows, stop_on_failure
+from qts.pipeline.look import written
 from qts.pipeline.marks import Held
 from qts.pipeline.memory import Memory
 from qts.pipeline.rules import Landing, headline_rules, index_rules, tick_rules
 from qts.pipeline.sources import SourceStream
-from qts.pipeline.validate import Verdict, validate
+from qts.pipeline.validate import Accepted, Judge, Verdict
 from qts.store.ledger import Ledger
+from qts.store.staging import Staging
 from qts.store.tables import table
 
-#: Rows that go through the driver into a ledger; more are written by Spark.
+#: Refused rows that go through this process; more are written by Spark.
 SMALL = 100_000
 
 #: What is assumed of an instrument that nobody described: linear, whole units, no tick size.
@@ -44,9 +47,6 @@ DEFAULTS: Mapping[str, Any] = {
 T = TypeVar("T")
 
 _registering = threading.Lock()
-
-#: Refused rows: in memory if they are few, and none where all were good.
-Refused: TypeAlias = DataFrame | pa.Table | None
 
 
 @dataclass(frozen=True)
@@ -105,25 +105,24 @@ class Lander:
         plan = self.log.stored_plan(batch) if planned else self._plan()
         limits, landing = self._rules(plan)
         memory = Memory.load(self.log.load_state(batch - 1))
-        candidates = self.stream.candidates(frame)
         held = Held(frame.sparkSession, self.ledger, plan["versions"].get("ticks", -1))
-        # Parquet is read again sooner than it is kept; text, messages and replays would be parsed again.
-        files = candidates.inputFiles()
-        keep = not files or not all(file.endswith(".parquet") for file in files)
-        prefix = self.stream.domain_prefix
-        verdict = self._reading(
-            lambda: validate(candidates, landing, limits, memory, batch, held, keep=keep, domain_prefix=prefix)
-        )
+        staging = self._staging(self.into, plan, batch)
+        judge = Judge(landing, limits, memory, held, self._columns(), staging, self.stream.domain_prefix)
+        verdict = self._reading(lambda: judge.judge(self.stream.batch(frame), batch))
         try:
-            refused, counts = self._reading(lambda: self._count(verdict, plan, batch))
+            refused, counts = self._reading(lambda: self._count(verdict, batch))
             self._gate(verdict, counts, plan, batch)
-            # Before the first row is written, not earlier: a batch that failed to be read, or at the gate, is judged
+            # Before the first row is shown, not earlier: a batch that failed to be read, or at the gate, is judged
             # anew, by the settings of then and against what other sources have brought meanwhile.
             self.log.plan(batch, lambda: plan)
             self._register(verdict, batch)
-            self._write(verdict, refused, plan, batch)
+        except BaseException:
+            verdict.discard(staging)
+            raise
         finally:
             verdict.release()
+        self._write(staging, verdict.accepted, batch)
+        self._write(self._staging("quarantine", plan, batch), refused, batch)
         self.log.save_state(batch, verdict.memory.parts())
         self.log.done(batch, {"source": self.stream.name, "table": self.into, **counts.summary()})
         logger(job="ingest").info("batch landed", source=self.stream.name, batch=batch, **counts.summary())
@@ -146,17 +145,16 @@ class Lander:
         rules = index_rules if self.into == "indices" else headline_rules
         return limits, rules(limits, now, plan["instruments"])
 
-    def _count(self, verdict: Verdict, plan: Mapping[str, Any], batch: int) -> tuple[Refused, Counts]:
-        """The refused rows as quarantine has them, in memory if they are few, and the batch's counts."""
-        refused, reasons = None, Counter[tuple[str, ...]]()
-        if verdict.refused is not None:
-            refused = verdict.refused.select(*self._quarantine_columns(plan))
-            if verdict.rows - verdict.good <= SMALL:
-                refused = refused.toArrow()
-                reasons.update(tuple(codes) for codes in refused["reasons"].to_pylist())
-            else:
-                rows = refused.groupBy("reasons").count().collect()
-                reasons.update({tuple(row["reasons"]): row["count"] for row in rows})
+    def _count(self, verdict: Verdict, batch: int) -> tuple[DataFrame | pa.Table | None, Counts]:
+        """The refused rows, in memory if they are few, and the batch's counts."""
+        refused, reasons = verdict.refused, Counter[tuple[str, ...]]()
+        if isinstance(refused, DataFrame) and verdict.rows - verdict.good <= SMALL:
+            refused = refused.toArrow()
+        if isinstance(refused, DataFrame):
+            rows = refused.groupBy("reasons").count().collect()
+            reasons.update({tuple(row["reasons"]): row["count"] for row in rows})
+        elif refused is not None:
+            reasons.update(tuple(codes) for codes in refused["reasons"].to_pylist())
         if verdict.good + reasons.total() != verdict.rows:
             raise DataError(
                 f"Batch {batch} of source {self.stream.name!r} had {verdict.rows} rows when it was first read, then "
@@ -169,15 +167,6 @@ class Lander:
         repeated = reasons[("duplicate",)]
         counts = Counts(verdict.rows, verdict.good, reasons.total() - repeated, repeated, dict(sorted(codes.items())))
         return refused, counts
-
-    def _quarantine_columns(self, plan: Mapping[str, Any]) -> list[Column]:
-        return [
-            F.col("reasons"),
-            F.coalesce("payload", F.lit("")).alias("payload"),
-            F.lit(self.into).alias("table_name"),
-            *[F.col(name) for name in ("source", "source_partition", "source_offset")],
-            _clock(plan),
-        ]
 
     def _gate(self, verdict: Verdict, counts: Counts, plan: Mapping[str, Any], batch: int) -> None:
         if not self.suite.rules or not counts.rows:
@@ -217,47 +206,45 @@ class Lander:
                 rows |= {"instrument": new, "price_from": [kinds[name] for name in new]}
                 self.ledger.append("instruments", pa.table(rows), transaction=(self.log.checkpoint, batch))
 
-    def _write(self, verdict: Verdict, refused: Refused, plan: Mapping[str, Any], batch: int) -> None:
-        if verdict.accepted is not None:
-            rows = verdict.accepted.select(*self._columns(plan))
-            small = not table(self.into).clustered_by and verdict.good <= SMALL
-            self._append(self.into, rows.toArrow() if small else rows, batch)
-        if refused is not None:
-            self._append("quarantine", refused, batch)
+    def _staging(self, name: str, plan: Mapping[str, Any], batch: int) -> Staging:
+        """Where the batch's rows for a table are written, with what is the same in all of them."""
+        self.ledger.create(name)
+        stamps: dict[str, Any] = {"ingest_time": datetime.fromisoformat(plan["now"])}
+        stamps |= {"checkpoint_id": self.log.checkpoint, "batch_id": batch}
+        if name == "quarantine":
+            stamps["table_name"] = self.into
+        return Staging(str(self.ledger.path(name)), name, stamps)
 
-    def _columns(self, plan: Mapping[str, Any]) -> list[Column]:
+    def _write(self, staging: Staging, rows: Accepted | DataFrame | None, batch: int) -> None:
+        """Writes what is not written yet, and shows it; nothing where that was done before a crash."""
+        if isinstance(rows, pa.Table):
+            files = tuple(staging.write(rows))
+        elif isinstance(rows, DataFrame):
+            files = self._reading(lambda: written(rows, staging))
+        else:
+            files = rows or ()
+        if not self.ledger.commit(staging.name, files, transaction=(self.log.checkpoint, batch)):
+            staging.discard(files)
+
+    def _columns(self) -> dict[str, Column]:
         """The declared columns of the table but for the batch's own, and those that are null throughout.
 
         Delta reads a column that a file lacks as null; written out, each would cost a row about as much as a number.
         """
         renamed = {"index_name": "instrument", "value": "price"} if self.into == "indices" else {}
-        left_out = {"checkpoint_id", "batch_id"} | (self.stream.absent if self.into == "ticks" else set())
+        left_out = {"ingest_time", "checkpoint_id", "batch_id"}
+        left_out |= self.stream.absent if self.into == "ticks" else set()
         names = [name for name in table(self.into).schema.names if name not in left_out]
-        return [_clock(plan) if name == "ingest_time" else F.col(renamed.get(name, name)).alias(name) for name in names]
-
-    def _append(self, name: str, rows: DataFrame | pa.Table, batch: int) -> None:
-        if isinstance(rows, pa.Table):
-            self.log.append(name, batch, rows)
-            return
-        if self.ledger.transaction(name, self.log.checkpoint) >= batch:
-            return  # written before a crash; Delta would skip it too, but only after computing it
-        if not table(name).clustered_by:
-            self.ledger.create(name)
-        stamped = rows.withColumns({"checkpoint_id": F.lit(self.log.checkpoint), "batch_id": F.lit(batch).cast("long")})
-        writer = stamped.write.format("delta").mode("append")
-        writer = writer.option("txnAppId", self.log.checkpoint).option("txnVersion", batch)
-        try:
-            writer.save(str(self.ledger.path(name)))
-        except Exception as error:
-            if _of_spark(error):
-                raise _write_error(error, name, self.ledger) from error
-            raise
+        return {name: F.col(renamed.get(name, name)) for name in names}
 
     def _reading(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except Exception as error:
             if _of_spark(error):
+                # A worker writes as it reads, and a disk that refuses is not the source's fault.
+                if refused := re.search(r"qts\.errors\.StoreError: (.+)", str(error)):
+                    raise StoreError(refused[1]) from error
                 raise DataError(
                     f"Source {self.stream.name!r} cannot be read: {_cause(error)}. Nothing of this batch was written; "
                     "mend or remove what is named, then start the job again."
@@ -284,26 +271,9 @@ def aggregates(verdict: Verdict, counts: Counts) -> dict[str, pd.DataFrame]:
     }
 
 
-def _clock(plan: Mapping[str, Any]) -> Column:
-    return F.timestamp_micros(F.lit(pd.Timestamp(plan["now"]).value // 1000)).alias("ingest_time")
-
-
 def _of_spark(error: Exception) -> bool:
     """Whether Spark raised it; the JVM's own exceptions come through py4j, which Spark Connect does not have."""
     return isinstance(error, PySparkException) or type(error).__module__.startswith("py4j.")
-
-
-def _write_error(error: Exception, name: str, ledger: Ledger) -> Exception:
-    text = str(error)
-    for sign in ("No space left on device", "Permission denied", "Read-only file system", "Disk quota exceeded"):
-        if sign in text:
-            return StoreError(
-                f"Table {name!r} in {ledger.root} cannot be written: {sign}. Free disk space or grant write access, "
-                "then start the job again; the batch will be replayed."
-            )
-    if isinstance(error, PySparkException) and "DELTA_" in text:
-        return StoreError(f"Table {name!r} in {ledger.root} refused a batch: {_cause(error)}.")
-    return DataError(f"A batch for table {name!r} in {ledger.root} could not be computed: {_cause(error)}.")
 
 
 def _cause(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """What the order of rows says of them: late, price_jump, and vendors' ids that were delivered before.
 
 A mark is (code, partition, place, sound): the reason that a row gets on top of what the row rules say. Small batches
-are marked in this process, large ones by Spark; both give the same marks.
+are marked in this process, large ones by Spark; one fold judges both.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from qts.market.quality import LastGood, Limits, jumps, late
+from qts.pipeline.look import INTEGERS
 from qts.pipeline.rules import Landing
 from qts.pipeline.survey import Survey, source_order
 from qts.store.ledger import Ledger
 
 POSITION = ["partition", "place"]
+SOURCE_ORDER = ("arrived", *POSITION)
 _MARK = ["code", *POSITION, "sound"]
 _FOLDED = pa.schema(
     {
@@ -37,6 +39,8 @@ _FOLDED = pa.schema(
         "time": pa.int64(),
     }
 )
+_SUSPECT = [*POSITION, "kind", "time", "sound", "price", "group"]
+_ROW = ["domain", "instrument", "arrived", *_SUSPECT[:-1]]
 _MICROS = pa.timestamp("us", tz="UTC")
 _HOUR = 3_600_000_000_000  # nanoseconds
 
@@ -77,7 +81,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Marks:
-    """The marks of a batch.
+    """The marks of a large batch.
 
     Attributes:
         frame: code, partition, place, sound; None where there is none.
@@ -92,23 +96,31 @@ class Marks:
     cached: tuple[DataFrame, ...] = ()
 
 
-def mark_here(judged: DataFrame, landing: Landing, survey: Survey, held: Held) -> Marks:
-    """Marks of a batch that fits into this process: no shuffle, no Python worker."""
+def mark_here(rows: pa.Table, landing: Landing, survey: Survey, held: Held) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Marks of a batch that is in this process: no job, no worker.
+
+    Args:
+        rows: timed and others, with the columns domain, arrived, partition, place, instrument, kind, time, price, sound
+            and timed, and those of the landing's identity.
+
+    Returns:
+        The marks (code, partition, place, sound), and `folded` as in `Marks`.
+    """
     marks = _FOLDED.empty_table().to_pandas()[_MARK].astype({"sound": bool})
-    folded, suspects = survey.last_good().head(0), survey.suspects()
+    folded, suspects = survey.last_good().head(0), survey.suspects() if survey.orderly else survey.groups
     if len(suspects):
-        order = [("group", "ascending"), *[(name, "ascending") for name in source_order()]]
-        rows = _suspect_rows(judged, landing, suspects).toArrow().combine_chunks()
-        verdicts = pa.Table.from_batches(_fold(survey, suspects)(iter(rows.sort_by(order).to_batches())), _FOLDED)
-        verdicts = verdicts.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+        timed = rows.filter(rows["timed"]).select(_ROW).to_pandas(types_mapper=INTEGERS.get)
+        timed = timed.merge(suspects[["domain", "instrument", "group"]], on=["domain", "instrument"])
+        timed = timed.sort_values(["group", *SOURCE_ORDER], kind="stable")[_SUSPECT]
+        found = _fold(survey, suspects)(iter(pa.Table.from_pandas(timed, preserve_index=False).to_batches()))
+        verdicts = pa.Table.from_batches(found, _FOLDED).to_pandas(types_mapper=INTEGERS.get)
         marks = verdicts.loc[verdicts["code"].notna(), _MARK].astype({"place": "int64", "sound": bool})
         folded = verdicts.loc[verdicts["code"].isna(), ["group", "kind", "price", "time"]]
     if survey.identified:
-        repeated = _repeated_here(judged, landing, survey, marks, held)
+        repeated = _repeated_here(rows, landing, survey, marks, held)
         other = marks.merge(repeated[POSITION], on=POSITION, how="left", indicator=True)["_merge"] == "left_only"
         marks = pd.concat([marks[other.to_numpy()], repeated], ignore_index=True)
-    frame = judged.sparkSession.createDataFrame(marks) if len(marks) else None
-    return Marks(frame, int(marks["sound"].sum()), folded)
+    return marks, folded
 
 
 def mark_by_spark(judged: DataFrame, landing: Landing, survey: Survey, held: Held, few: int = 0) -> Marks:
@@ -227,15 +239,14 @@ def _verdicts(
     yield from table.to_batches()
 
 
-def _repeated_here(
-    judged: DataFrame, landing: Landing, survey: Survey, marks: pd.DataFrame, held: Held
-) -> pd.DataFrame:
+def _repeated_here(rows: pa.Table, landing: Landing, survey: Survey, marks: pd.DataFrame, held: Held) -> pd.DataFrame:
     """Marks of sound rows whose vendor's id belongs to an earlier accepted row."""
     identity = list(landing.identity)
-    order = source_order()
-    rows = judged.where(F.col("sound") & F.col("vendor_id").isNotNull())
-    ids = rows.select(*identity, *[column.alias(name) for name, column in order.items()]).toArrow().to_pandas()
-    ids = ids.sort_values(list(order), ignore_index=True).merge(marks[[*POSITION, "code"]], on=POSITION, how="left")
+    asked = pc.and_(rows["sound"], pc.is_valid(rows["vendor_id"]))
+    ids = rows.filter(asked).select([*identity, *SOURCE_ORDER]).to_pandas()
+    ids = ids.sort_values(list(SOURCE_ORDER), ignore_index=True).merge(
+        marks[[*POSITION, "code"]], on=POSITION, how="left"
+    )
     good = ids["code"].isna().astype("int64")
     earlier = good.groupby([ids[name] for name in identity], dropna=False).cumsum() - good > 0
     if held.reaches(survey.span):

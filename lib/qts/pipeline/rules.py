@@ -33,7 +33,8 @@ class RowRule:
         broken: boolean, never null.
         untimed: whether such a row has no usable time or instrument, so that it has no place in the order of its
             instrument's rows: it neither moves the clock nor can be late.
-        glance: of a rule on the instrument's name alone, a cheaper condition that implies it; see `Landing.trusting`.
+        glance: a part of the condition that is cheaper to look at; the rest is about all rows together, see
+            `Landing.trusting`.
     """
 
     code: str
@@ -53,6 +54,7 @@ class Landing:
         price: the price that jumps are judged on, or null.
         identity: columns that, with `vendor_id`, identify a record of the vendor; empty where vendors give no ids.
         rules: in the order in which reasons are listed.
+        latest: the last plausible event time, nanoseconds.
     """
 
     table: Literal["ticks", "indices", "headlines"]
@@ -61,6 +63,7 @@ class Landing:
     price: Column
     identity: tuple[str, ...]
     rules: tuple[RowRule, ...]
+    latest: int
 
     @property
     def sound(self) -> Column:
@@ -74,20 +77,29 @@ class Landing:
         return ~(broken | _unreadable() | F.col("event_ns").isNull())
 
     def judged(self, candidates: DataFrame) -> DataFrame:
-        """The candidates with `sound` and `timed`, and a payload only where a row is not sound."""
-        frame = candidates.withColumns({"sound": self.sound, "timed": self.timed})
-        return frame.withColumn("payload", F.when(~F.col("sound"), F.col("payload")))
+        """The candidates with `sound` and `timed`."""
+        return candidates.withColumns({"sound": self.sound, "timed": self.timed})
 
     def with_rule(self, rule: RowRule) -> Landing:
         return replace(self, rules=(*self.rules, rule))
 
     def trusting(self) -> Landing:
-        """With a glance in place of the rules on names, which `all_safe` makes good for the names that came.
+        """With glances in place of rules, which `holds` makes good for the rows that came.
 
-        Names are few and rows are many: matched row by row, names took a seventh of a survey's time.
+        Names are few and rows are many: matched row by row, names took a seventh of a survey's time. And the clock's
+        reading differs with each batch, so that Spark would compile the same expressions anew for each.
         """
         glances = (rule if rule.glance is None else replace(rule, broken=rule.glance) for rule in self.rules)
         return replace(self, rules=tuple(glances))
+
+    def holds(self, names: Iterable[str], newest: int) -> bool:
+        """Whether no row breaks a rule that a glance does not see.
+
+        Args:
+            names: the instruments of rows that are timed by the glances.
+            newest: their newest event time.
+        """
+        return newest <= self.latest and all_safe(names)
 
 
 def all_safe(names: Iterable[str]) -> bool:
@@ -146,7 +158,8 @@ def tick_rules(
     )
     middle = F.when(trade, price).otherwise((bid + ask) / 2)
     identity = ("instrument", "venue", "kind", "vendor_id", "event_ns")
-    return Landing("ticks", F.col("instrument"), F.col("kind"), middle, identity, rules)
+    latest = now_ns + limits.future_tolerance
+    return Landing("ticks", F.col("instrument"), F.col("kind"), middle, identity, rules, latest)
 
 
 def index_rules(limits: Limits, now_ns: int, names: Literal["any"] | Sequence[str] = "any") -> Landing:
@@ -159,7 +172,8 @@ def index_rules(limits: Limits, now_ns: int, names: Literal["any"] | Sequence[st
         *_name_rules(F.col("instrument"), names),
         _rule("value_not_finite", ~_finite(F.col("price"))),
     )
-    return Landing("indices", F.col("instrument"), F.lit("index"), F.lit(None).cast("double"), (), rules)
+    nothing, latest = F.lit(None).cast("double"), now_ns + limits.future_tolerance
+    return Landing("indices", F.col("instrument"), F.lit("index"), nothing, (), rules, latest)
 
 
 def headline_rules(limits: Limits, now_ns: int, instruments: Literal["any"] | Sequence[str] = "any") -> Landing:
@@ -170,8 +184,8 @@ def headline_rules(limits: Limits, now_ns: int, instruments: Literal["any"] | Se
         *[rule for rule in _name_rules(name, instruments) if rule.code != "missing_instrument"],
         _rule("missing_text", F.trim(F.coalesce("text", F.lit(""))) == ""),
     )
-    group = F.coalesce(name, F.lit(""))
-    return Landing("headlines", group, F.lit("headline"), F.lit(None).cast("double"), (), rules)
+    group, nothing = F.coalesce(name, F.lit("")), F.lit(None).cast("double")
+    return Landing("headlines", group, F.lit("headline"), nothing, (), rules, now_ns + limits.future_tolerance)
 
 
 def _rule(code: str, broken: Column, *, untimed: bool = False, glance: Column | None = None) -> RowRule:
@@ -180,10 +194,10 @@ def _rule(code: str, broken: Column, *, untimed: bool = False, glance: Column | 
 
 def _time_rules(limits: Limits, now_ns: int) -> tuple[RowRule, ...]:
     time = F.col("event_ns")
-    outside = (time < limits.earliest) | (time > now_ns + limits.future_tolerance)
+    early = F.coalesce(time < limits.earliest, F.lit(False))
     return (
         _rule("missing_time", time.isNull() & ~_has_error("bad_time"), untimed=True),
-        _rule("implausible_time", outside, untimed=True),
+        _rule("implausible_time", early | (time > now_ns + limits.future_tolerance), untimed=True, glance=early),
     )
 
 

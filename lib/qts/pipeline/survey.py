@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from qts.market.bar import IntArray
 from qts.market.innocence import Carried, Slots, slot_width, suspects
 from qts.market.quality import NEVER, Limits
-from qts.market.sequence import Stretch, none_late, stretches
+from qts.market.sequence import Stretch, none_late
+from qts.pipeline.look import INTEGERS, Found
 from qts.pipeline.memory import Memory
 from qts.pipeline.rules import Landing
 
-#: Nanoseconds do not fit into the floats that pandas makes of integers with nulls.
-_INTEGERS = {pa.int64(): pd.Int64Dtype()}
-
-#: What is kept of a stretch of rows, see `qts.market.sequence`.
-_LOOKED = ["key", "came", "first", "last", "oldest", "newest", "lag"]
-_LOOK = ", ".join(f"{name} long" for name in _LOOKED)
-_LOOK_SCHEMA = pa.schema([pa.field(name, pa.int64()) for name in _LOOKED])
+_ORDER = ["domain", "arrived", "partition", "slot", "first", "last"]
 
 
 def source_order() -> dict[str, Column]:
@@ -47,54 +40,43 @@ class Survey:
     """The aggregates of a batch.
 
     Attributes:
-        pieces: a row per domain, partition, instrument and kind; instrument and kind are null for rows without usable
-            time or instrument.
-        order: the first and last place of every domain, partition and time slot, over all instruments; no rows where a
-            look at each row has shown that none is late.
+        pieces: see `qts.pipeline.look.Found`.
         limits: what the proof is about.
         memory: the state before the batch.
+        orderly: whether no row is late with respect to others of the batch; False says nothing.
+        order: where that is not known, the first and last place of every domain, partition and time slot, over all
+            instruments.
     """
 
     pieces: pd.DataFrame
-    order: pd.DataFrame
     limits: Limits
     memory: Memory
+    orderly: bool
+    order: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=_ORDER))
 
     @classmethod
-    def of(
-        cls, judged: DataFrame, landing: Landing, limits: Limits, memory: Memory, *, domain_prefix: str | None = None
-    ) -> Survey:
-        """Looks at `Landing.judged` rows in one job: no sort, and only groups are shuffled.
-
-        Two native aggregates count and bound what came. The order of rows is looked at in Python, at 32 bytes a row:
-        grouped by time slot, quiet instruments would make nearly as many groups as there are rows. Only where that look
-        leaves doubts are slots made, and then apart from instruments, for the same reason.
+    def of(cls, found: Found, limits: Limits, memory: Memory, *, domain_prefix: str | None = None) -> Survey:
+        """What a look says.
 
         Args:
-            domain_prefix: set where each partition is a lateness domain of its own (see `SourceStream`); then no row is
-                asked for its domain.
+            domain_prefix: set where each partition is a lateness domain of its own (see `SourceStream`).
         """
-        apart = domain_prefix is not None
-        rows = _rows(judged, landing, limits, domains=not apart)
-        keys = ["domain", "arrived", "partition"]
-        groups = rows.groupBy(*keys, "instrument", "kind").agg(*_counts(), *_figures())
-        timed = rows.where("time is not null")
-        key, arrived = F.xxhash64("partition"), F.coalesce(F.unix_micros("arrived"), F.lit(0))
-        looks = timed.select(key.alias("key"), arrived.alias("came"), "place", "time").mapInArrow(_look, _LOOK)
-        found = _in_memory(groups.unionByName(looks, allowMissingColumns=True))
-        looked = found["key"].notna()
-        pieces, seen = found[~looked].reset_index(drop=True), found.loc[looked, _LOOKED]
-        partitions = pieces.loc[pieces["instrument"].notna(), "partition"].nunique()
-        # As many keys as partitions: then no two partitions have the same.
-        if seen["key"].nunique() == partitions and none_late(
-            [Stretch(*row) for row in seen.astype("int64").itertuples(index=False)], limits.allowance, apart=apart
-        ):
-            order = pd.DataFrame(columns=[*keys, "slot", "first", "last"])
-        else:
-            order = _in_memory(timed.groupBy(*keys, "slot").agg(*_places()))
+        pieces, apart = found.pieces, domain_prefix is not None
         if apart:
-            pieces, order = (each.assign(domain=domain_prefix + each["partition"]) for each in (pieces, order))
-        return cls(pieces, order, limits, memory)
+            pieces = pieces.assign(domain=domain_prefix + pieces["partition"])
+        seen = found.stretches
+        # Numbered by name, which is the order in which partitions stand that arrived at once.
+        keys = pd.factorize(seen["partition"], sort=True)[0].tolist()
+        figures = seen[["arrived", "first", "last", "oldest", "newest", "lag"]].itertuples(index=False)
+        order = [Stretch(key, *row) for key, row in zip(keys, figures, strict=True)]
+        return cls(pieces, limits, memory, none_late(order, limits.allowance, apart=apart))
+
+    def looked_into(self, judged: DataFrame, landing: Landing, domain_prefix: str | None) -> Survey:
+        """With the order of rows slot by slot, over all instruments: quiet ones make nearly as many slots as rows."""
+        apart = domain_prefix is not None
+        rows = _rows(judged.where("timed"), landing, self.limits, domains=not apart)
+        order = _in_memory(rows.groupBy(*_ORDER[:4]).agg(*_places()))
+        return replace(self, order=order.assign(domain=domain_prefix + order["partition"]) if apart else order)
 
     @property
     def rows(self) -> int:
@@ -110,6 +92,11 @@ class Survey:
         return [str(name) for name in self._timed["instrument"].unique()]
 
     @property
+    def newest(self) -> int:
+        """The newest usable event time, nanoseconds, or `NEVER`."""
+        return int(self._timed["newest"].max()) if len(self._timed) else NEVER
+
+    @property
     def identified(self) -> int:
         """Sound rows that carry a vendor's id."""
         return int(self.pieces["identified"].sum())
@@ -117,7 +104,7 @@ class Survey:
     @property
     def span(self) -> tuple[int, int]:
         """Oldest and newest usable event time, nanoseconds."""
-        return int(self._timed["oldest"].min()), int(self._timed["newest"].max())
+        return int(self._timed["oldest"].min()), self.newest
 
     def places(self, which: str) -> pd.DataFrame:
         """The `first` or `last` place of every partition."""
@@ -130,18 +117,18 @@ class Survey:
         return self._timed.groupby(["instrument", "kind"], as_index=False).agg(**figures)
 
     def suspects(self) -> pd.DataFrame:
-        """Domains and instruments that may hold late rows or jumps: their number, and their clock before the batch.
+        """Those of the `groups` that may hold late rows or jumps.
 
         All others hold none. For a domain whose rows came in the order of time there is nothing more to ask about
         lateness, and an instrument whose prices all lie within the limit of each other cannot have jumped.
         """
-        if not len(self._groups):
-            return self._groups
+        if not len(self.groups):
+            return self.groups
         slots = _slots(self._timed, self._timed["group"], self._kind_codes(self._timed["kind"]), ranked=False)
         guilty = suspects(slots, self._carried, self.limits)
         if len(self.order):
-            guilty |= self._groups["domain"].isin(self._disorderly()).to_numpy(bool)
-        return self._groups[guilty].reset_index(drop=True)
+            guilty |= self.groups["domain"].isin(self._disorderly()).to_numpy(bool)
+        return self.groups[guilty].reset_index(drop=True)
 
     def _disorderly(self) -> pd.Index[str]:
         """Domains in which some instrument may have late rows: only the order is asked, neither times nor prices."""
@@ -160,7 +147,7 @@ class Survey:
         keys = ["group", "arrived", "partition", "kind", "slot"]
         wanted = judged.sparkSession.createDataFrame(groups[["domain", "instrument", "group"]])
         rows = _rows(judged.where("timed"), landing, self.limits).join(F.broadcast(wanted), ["domain", "instrument"])
-        found = rows.groupBy(*keys).agg(*_figures()).toArrow().to_pandas(types_mapper=_INTEGERS.get)
+        found = _in_memory(rows.groupBy(*keys).agg(*_figures()))
         slots = _slots(_with_ranks(found), found["group"], self._kind_codes(found["kind"]), ranked=True)
         guilty = np.flatnonzero(suspects(slots, self._carried, self.limits))
         return groups[groups["group"].isin(guilty)].reset_index(drop=True)
@@ -168,7 +155,7 @@ class Survey:
     def last_good(self) -> pd.DataFrame:
         """Last good prices before the batch, by group number and kind."""
         held = self.memory.order[self.memory.order["price"].notna()]
-        return held.merge(self._groups[["domain", "instrument", "group"]])[["group", "kind", "price", "time"]]
+        return held.merge(self.groups[["domain", "instrument", "group"]])[["group", "kind", "price", "time"]]
 
     def remember(self, batch: int, folded: pd.DataFrame) -> Memory:
         """The state after the batch.
@@ -192,7 +179,8 @@ class Survey:
         return timed.assign(group=timed.groupby(["domain", "instrument"], sort=True).ngroup())
 
     @cached_property
-    def _groups(self) -> pd.DataFrame:
+    def groups(self) -> pd.DataFrame:
+        """All domains and instruments: their number, and their clock before the batch."""
         groups = self._timed[["domain", "instrument", "group"]].drop_duplicates("group").sort_values("group")
         clocks = self.memory.order.drop_duplicates(["domain", "instrument"])[["domain", "instrument", "clock"]]
         groups = groups.merge(clocks, how="left", on=["domain", "instrument"])
@@ -209,25 +197,18 @@ class Survey:
 
     @cached_property
     def _carried(self) -> Carried:
-        groups, kinds = len(self._groups), max(len(self._kinds), 1)
+        groups, kinds = len(self.groups), max(len(self._kinds), 1)
         price, time = np.full((groups, kinds), np.nan), np.full((groups, kinds), NEVER, dtype=np.int64)
         known = self.last_good()
         known = known[known["kind"].isin(self._kinds)]
         at = (known["group"].to_numpy(np.int64), self._kind_codes(known["kind"]))
         price[at], time[at] = known["price"].to_numpy(np.float64), known["time"].to_numpy(np.int64)
-        return Carried(self._groups["clock"].to_numpy(np.int64), price, time)
+        return Carried(self.groups["clock"].to_numpy(np.int64), price, time)
 
 
 def _in_memory(frame: DataFrame) -> pd.DataFrame:
-    found: pd.DataFrame = frame.toArrow().to_pandas(types_mapper=_INTEGERS.get)
+    found: pd.DataFrame = frame.toArrow().to_pandas(types_mapper=INTEGERS.get)
     return found
-
-
-def _look(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """A task's stretches of rows (key, came, place, time)."""
-    pieces = ((each[0].to_numpy(), each[1].to_numpy(), each[2].to_numpy(), each[3].to_numpy()) for each in batches)
-    rows = list(stretches(pieces))
-    yield pa.RecordBatch.from_pylist([dict(zip(_LOOKED, row, strict=True)) for row in rows], _LOOK_SCHEMA)
 
 
 def _rows(judged: DataFrame, landing: Landing, limits: Limits, *, domains: bool = True) -> DataFrame:
@@ -235,9 +216,6 @@ def _rows(judged: DataFrame, landing: Landing, limits: Limits, *, domains: bool 
     timed, sound = F.col("timed"), F.col("sound")
     # Times count from the earliest one, for `div` rounds towards zero.
     slot = F.expr(f"(event_ns - {limits.earliest}L) div {slot_width(limits.allowance)}L")
-    identified = F.col("vendor_number").isNotNull() | F.col("vendor_id").isNotNull()
-    if not landing.identity:
-        identified = F.lit(False)
     return judged.select(
         (F.col("lateness_domain") if domains else F.lit("")).alias("domain"),
         *[column.alias(name) for name, column in source_order().items()],
@@ -247,16 +225,7 @@ def _rows(judged: DataFrame, landing: Landing, limits: Limits, *, domains: bool 
         F.when(timed, F.col("event_ns")).alias("time"),
         F.when(sound, landing.price).alias("price"),
         F.when(sound, F.col("source_offset")).alias("good"),
-        F.when(sound & identified, 1).alias("identified"),
     )
-
-
-def _counts() -> list[Column]:
-    return [
-        F.count("*").alias("rows"),
-        F.count("good").alias("sound"),
-        F.count("identified").alias("identified"),
-    ]
 
 
 def _places() -> list[Column]:

@@ -1,4 +1,4 @@
-"""The declared tables in Delta: made by Spark where they are clustered, listed, and kept in shape."""
+"""The declared tables in Delta: made with their checks by Spark, listed, and kept in shape."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def spark_schema(name: str) -> StructType:
 
 
 def create_table(spark: SparkSession, root: Path, name: str) -> None:
-    """Makes an empty table with its clustering and constraints, or what of these an interrupted start left out."""
+    """Makes an empty table with its constraints, or what of these an interrupted start left out."""
     declared = table(name)
     where = str(root / name)
     target = where.replace("`", "``")
@@ -47,13 +47,12 @@ def _create(spark: SparkSession, target: str, declared: Table) -> None:
         f"`{field.name}` {field.dataType.simpleString()}{'' if field.nullable else ' NOT NULL'}"
         for field in spark_schema(declared.name)
     )
-    clustering = f" CLUSTER BY ({', '.join(declared.clustered_by)})" if declared.clustered_by else ""
     # delta-rs reads these tables too, and it reads no deletion vectors.
     properties = "'delta.enableDeletionVectors' = 'false'"
     if declared.clustered_by:
         # Statistics of all columns would cost every write about a quarter more, and only these are searched by.
         properties += f", 'delta.dataSkippingStatsColumns' = '{','.join(declared.clustered_by)}'"
-    made = f"CREATE TABLE IF NOT EXISTS delta.`{target}` ({columns}) USING delta{clustering}"
+    made = f"CREATE TABLE IF NOT EXISTS delta.`{target}` ({columns}) USING delta"
     spark.sql(f"{made} TBLPROPERTIES ({properties})")
 
 
@@ -92,7 +91,8 @@ def _figures(ledger: Ledger, declared: Table) -> dict[str, Any]:
 def maintain(settings: Settings, *, retention: str = "7d") -> dict[str, Any]:
     """Compacts and vacuums all tables, and drops states that no replay needs any more.
 
-    Clustered tables are optimised by Spark, which places rows by their clustering columns; ledgers by delta-rs.
+    Large tables are rewritten by Spark in the order of a space-filling curve (Z-order) of their clustering columns;
+    ledgers are compacted by delta-rs.
 
     Args:
         retention: files that no version younger than this needs are deleted; at least an hour.
@@ -115,7 +115,8 @@ def maintain(settings: Settings, *, retention: str = "7d") -> dict[str, Any]:
         if name == "state":
             _prune_state(ledger)
         if declared.clustered_by:
-            spark_session(settings).sql(f"OPTIMIZE delta.`{ledger.path(name)}`")
+            columns = ", ".join(declared.clustered_by)
+            spark_session(settings).sql(f"OPTIMIZE delta.`{ledger.path(name)}` ZORDER BY ({columns})")
         else:
             ledger.open(name).optimize.compact()
         delta = ledger.open(name)

@@ -6,6 +6,7 @@ its rows already there and skips the write. Spark honours the same transactions,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 from pyarrow.dataset import Dataset
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from qts.errors import StoreError
+from qts.store.staging import Staged
 from qts.store.tables import Table, table
 
 #: Log clean-up belongs to the maintenance job; the log checkpoints every hundredth commit, or opening would grow slow.
@@ -119,7 +122,7 @@ class Ledger:
             StoreError: the rows do not fit the declared schema, or the disk refuses them.
         """
         declared = table(name)
-        _refuse_clustered(declared)
+        _refuse_checked(declared)
         if rows.num_rows == 0:
             return False
         if self._newest(name) is None:
@@ -141,6 +144,41 @@ class Ledger:
         except (OSError, DeltaError) as error:
             raise StoreError(
                 f"Table {name!r} in {self.root} refused {rows.num_rows} rows: {_first_line(error)}. "
+                "Free disk space or grant write access, then start the job again; the batch will be replayed."
+            ) from error
+        return True
+
+    def commit(self, name: str, files: Sequence[Staged], *, transaction: tuple[str, int]) -> bool:
+        """Shows staged files, all at once, and once.
+
+        Args:
+            transaction: as of `append`.
+
+        Returns:
+            Whether they were committed; if not, they are nobody's and may be deleted.
+
+        Raises:
+            StoreError: the table does not exist, or its log cannot be written.
+        """
+        application, batch = transaction
+        if not files or self.transaction(name, application) >= batch:
+            return False
+        handle = self._newest(name) or self.open(name)
+        now = int(time.time() * 1000)
+        added: list[AddAction | RemoveAction] = [
+            AddAction(file.path, file.size, {}, now, True, file.stats) for file in files
+        ]
+        try:
+            handle.create_write_transaction(
+                added,
+                "append",
+                handle.schema(),
+                commit_properties=CommitProperties(app_transactions=[Transaction(application, batch)]),
+                post_commithook_properties=_HOOKS,
+            )
+        except (OSError, DeltaError) as error:
+            raise StoreError(
+                f"Table {name!r} in {self.root} refused a commit of {len(files)} files: {_first_line(error)}. "
                 "Free disk space or grant write access, then start the job again; the batch will be replayed."
             ) from error
         return True
@@ -272,9 +310,10 @@ def conform(rows: pa.Table, declared: Table) -> pa.Table:
         raise StoreError(f"Rows for table {declared.name!r} do not fit its schema: {error}.") from error
 
 
-def _refuse_clustered(declared: Table) -> None:
-    if declared.clustered_by:
-        raise StoreError(f"Table {declared.name!r} is clustered: only Spark writes it.")
+def _refuse_checked(declared: Table) -> None:
+    """delta-rs would have to understand the checks, which are in Spark's SQL."""
+    if declared.checks:
+        raise StoreError(f"Table {declared.name!r} has checks: only its own job writes it, by staged files.")
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 ```python
 stream = open_stream(spark, source, once=True)
-query = stream.frame.writeStream.foreachBatch(lambda batch, _: land(stream.candidates(batch)))
+query = stream.frame.writeStream.foreachBatch(lambda batch, _: land(stream.batch(batch).candidates))
 ```
 """
 

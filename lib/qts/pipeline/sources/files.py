@@ -31,7 +31,7 @@ from qts.market.mapping import Mapping
 from qts.pipeline.sources import inspect as look
 from qts.pipeline.sources.lines import parse_lines
 from qts.pipeline.sources.normalise import CANDIDATE, UNREADABLE, Field, Raw, as_json, normalise
-from qts.pipeline.sources.stream import SourceStream
+from qts.pipeline.sources.stream import Batch, SourceStream
 
 _LISTING = "path STRING, modificationTime TIMESTAMP, length LONG, content BINARY"
 _SPECIAL = re.compile(r"([\\\[\]{}*?,^])")
@@ -42,6 +42,8 @@ _ROW_BITS = (1 << 33) - 1  # monotonically_increasing_id is the row within the t
 _WHOLE = str(1 << 40)  # bytes; larger than any file
 _LONGEST = (1 << 31) - 1  # characters
 _LOOK_AT = 256  # files that are inspected before a query starts
+_LINE, _CELL = 20, 6  # bytes that a line of a time, a name and a price has at least, and a cell of a wide file
+_PACKED = 10  # how many times as long text is once it is unpacked
 
 
 @dataclass(frozen=True)
@@ -66,21 +68,26 @@ class Files:
     def domain_prefix(self) -> str | None:
         return f"{self.name}:" if self.once else None
 
-    def candidates(self, batch: DataFrame) -> DataFrame:
-        """Candidates of the files that a batch lists; an unreadable file is one candidate with that parse error."""
-        session = batch.sparkSession
-        listed = sorted(batch.select("path", "modificationTime").collect(), key=lambda row: (row[1], row[0]))
+    def batch(self, listing: DataFrame) -> Batch:
+        """The records of the files that are listed; an unreadable file is one candidate with that parse error."""
+        session = listing.sparkSession
+        listed = listing.select("path", "modificationTime", "length").collect()
+        listed.sort(key=lambda row: (row.modificationTime, row.path))
         groups: dict[look.Inspected, list[str]] = {}
         parts: list[DataFrame] = []
+        about = 0
         for file in listed:
             try:
                 found = look.inspect(file.path, self.format_of(file.path), self.mapping)
                 self.mapping.check_columns(found.names, file.path.rsplit("/", 1)[-1])
                 groups.setdefault(found, []).append(file.path)
+                about += _about(found, file, wide=self.mapping.wide)
             except (look.Unreadable, UnknownColumn) as error:
                 parts.append(self._unreadable(session, file, str(error)))
         parts += [self._read(session, found, paths) for found, paths in groups.items()]
-        return reduce(DataFrame.unionByName, parts) if parts else session.createDataFrame([], CANDIDATE)
+        candidates = reduce(DataFrame.unionByName, parts) if parts else session.createDataFrame([], CANDIDATE)
+        # Text would be parsed again, which takes longer than keeping what was parsed.
+        return Batch(candidates, about, again=all(found.schema is not None for found in groups))
 
     def format_of(self, path: str) -> look.Format:
         """The format of one file."""
@@ -213,7 +220,16 @@ def open_files(
         reader = reader.option("pathGlobFilter", glob)
     listed = reader.load(_SPECIAL.sub(r"\\\1", root))
     prefix = files.domain_prefix
-    return SourceStream(name, mapping, listed, files.candidates, domain_prefix=prefix, absent=mapping.absent)
+    return SourceStream(name, mapping, listed, files.batch, domain_prefix=prefix, absent=mapping.absent)
+
+
+def _about(found: look.Inspected, file: Row, *, wide: bool) -> int:
+    """Records of a file: a parquet file tells its rows, of a text there is only the size."""
+    cells = len(found.names) if wide else 1
+    if found.rows is not None:
+        return found.rows * cells
+    unpacked = int(file.length) * (_PACKED if file.path.endswith(".gz") else 1)
+    return unpacked // (_CELL if wide else _LINE)
 
 
 def _check(files: Files, given: str) -> None:

@@ -10,7 +10,7 @@ import csv
 import gzip
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
 import pyarrow as pa
@@ -51,6 +51,7 @@ class Inspected:
         schema: Spark's types of a parquet file's columns; None for text, where every cell is text.
         nanos: columns that are integers of nanoseconds ("utc" or "local", for times without a zone).
         holds_rows: False where there is a header and nothing else.
+        rows: how many there are, where the file says so. Files that differ in nothing else are read together.
     """
 
     format: Format
@@ -58,6 +59,7 @@ class Inspected:
     schema: T.StructType | None = None
     nanos: tuple[tuple[str, Literal["utc", "local"]], ...] = ()
     holds_rows: bool = True
+    rows: int | None = field(default=None, compare=False)
 
 
 def format_of(name: str) -> Format | None:
@@ -113,7 +115,8 @@ def _parquet(file: pq.ParquetFile) -> Inspected:
         if spark is not None:
             fields.append(T.StructField(given.name, spark))
     schema = T.StructType(fields)
-    return Inspected("parquet", tuple(schema.names), schema, tuple(nanos), file.metadata.num_rows > 0)  # type: ignore[arg-type]
+    rows = file.metadata.num_rows
+    return Inspected("parquet", tuple(schema.names), schema, tuple(nanos), rows > 0, rows)  # type: ignore[arg-type]
 
 
 def _spark_type(kind: pa.DataType, physical: str) -> T.DataType | None:

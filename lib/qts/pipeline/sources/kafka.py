@@ -14,7 +14,7 @@ from qts.errors import ConfigError, MissingInput
 from qts.market.mapping import Mapping
 from qts.pipeline.sources.lines import parse_lines
 from qts.pipeline.sources.normalise import normalise
-from qts.pipeline.sources.stream import SourceStream
+from qts.pipeline.sources.stream import Batch, SourceStream
 
 _TIMEOUT = 10.0  # seconds for a broker's answer before a query starts
 
@@ -57,7 +57,7 @@ def open_kafka(
 
     prefix = f"{name}:"
 
-    def candidates(batch: DataFrame) -> DataFrame:
+    def candidates(batch: DataFrame) -> Batch:
         place = F.concat_ws("-", "topic", "partition")
         lines = batch.select(
             # A tombstone has no value: it is a broken record like any other.
@@ -75,7 +75,7 @@ def open_kafka(
             offset=F.col("_offset"),
             domain=F.concat(F.lit(prefix), F.col("_partition")),
         )
-        return normalise(raw, mapping, name)
+        return Batch(normalise(raw, mapping, name))
 
     return SourceStream(name, mapping, reader.load(), candidates, domain_prefix=prefix, absent=mapping.absent)
 

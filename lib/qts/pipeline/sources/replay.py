@@ -28,7 +28,7 @@ from qts.errors import DataError
 from qts.market.mapping import Mapping
 from qts.pipeline.sources.normalise import Field, Raw, as_json, normalise
 from qts.pipeline.sources.recorded import Kind, Recording, record
-from qts.pipeline.sources.stream import SourceStream
+from qts.pipeline.sources.stream import Batch, SourceStream
 
 FORMAT = "qts_replay"
 _OFFSET = "_qts_offset"
@@ -80,7 +80,7 @@ def open_replay(
     nanos = dict(recording.nanos)
     schema = replay_schema(recording)
 
-    def candidates(batch: DataFrame) -> DataFrame:
+    def candidates(batch: DataFrame) -> Batch:
         fields = {
             given.name: Field(F.col("`" + given.name.replace("`", "``") + "`"), given.dataType, nanos.get(given.name))
             for given in schema
@@ -97,7 +97,7 @@ def open_replay(
                 as_json(fields),
                 provenance=F.col(recording.provenance),
             )
-        return normalise(raw, recording.mapping, name)
+        return Batch(normalise(raw, recording.mapping, name))
 
     note = (
         f"{name}: the paths within each day are simulated (only open, high, low, close are real)"

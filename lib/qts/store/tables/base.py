@@ -25,8 +25,9 @@ class Table:
     Attributes:
         key: columns that identify a row among the rows of done batches.
         writer: the one job that writes it.
-        clustered_by: liquid clustering columns; empty for ledgers, which delta-rs appends to.
-        checks: Delta CHECK constraints, name to SQL; they hold for writes by Spark.
+        clustered_by: columns by which the maintenance job places rows together (Z-order); empty for ledgers.
+        checks: Delta CHECK constraints in Spark's SQL, by name. Spark holds every writer to them; the job that writes
+            the table by staged files (`qts.store.staging`) lets no such row through to begin with.
         replayed: columns that a replay may fill differently (clock times, batch and run ids); all others must be equal.
         batched: whether rows carry checkpoint_id and batch_id, so that readers can see done batches only.
     """
