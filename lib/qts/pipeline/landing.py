@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -90,6 +91,10 @@ class Lander:
     limits: Limits
     instruments: tuple[str, ...] | str
     suite: Suite
+    #: Rules of earlier batches, for it takes a while to put the same expressions together again.
+    _landings: dict[str, Landing] = field(default_factory=dict)
+    #: Instruments that have been seen in their table, which nothing is ever taken from.
+    _registered: set[str] = field(default_factory=set)
 
     def __call__(self, frame: DataFrame, batch: int) -> None:
         """The foreachBatch function.
@@ -103,11 +108,11 @@ class Lander:
             return
         planned = self.ledger.transaction("batches", f"{self.log.checkpoint}/plan") >= batch
         plan = self.log.stored_plan(batch) if planned else self._plan()
-        limits, landing = self._rules(plan)
+        limits, landing, glance = self._rules(plan)
         memory = Memory.load(self.log.load_state(batch - 1))
         held = Held(frame.sparkSession, self.ledger, plan["versions"].get("ticks", -1))
         staging = self._staging(self.into, plan, batch)
-        judge = Judge(landing, limits, memory, held, self._columns(), staging, self.stream.domain_prefix)
+        judge = Judge(landing, glance, limits, memory, held, self._columns(), staging, self.stream.domain_prefix)
         verdict = self._reading(lambda: judge.judge(self.stream.batch(frame), batch))
         try:
             refused, counts = self._reading(lambda: self._count(verdict, batch))
@@ -138,12 +143,20 @@ class Lander:
             "sized": self.stream.sized and "size" in self.stream.mapping.columns,
         }
 
-    def _rules(self, plan: Mapping[str, Any]) -> tuple[Limits, Landing]:
+    def _rules(self, plan: Mapping[str, Any]) -> tuple[Limits, Landing, Landing]:
+        """The limits, the rules at the plan's time, and what of them does not depend on it."""
         limits, now = Limits(**plan["limits"]), pd.Timestamp(plan["now"]).value
+        key = json.dumps([plan["limits"], plan["instruments"], plan["sized"]])
+        if key not in self._landings:
+            self._landings[key] = self._landing(limits, now, plan)
+        known = self._landings[key]
+        return limits, known.until(now + limits.future_tolerance), known.trusting
+
+    def _landing(self, limits: Limits, now: int, plan: Mapping[str, Any]) -> Landing:
         if self.into == "ticks":
-            return limits, tick_rules(limits, now, plan["instruments"], sized=plan["sized"])
+            return tick_rules(limits, now, plan["instruments"], sized=plan["sized"])
         rules = index_rules if self.into == "indices" else headline_rules
-        return limits, rules(limits, now, plan["instruments"])
+        return rules(limits, now, plan["instruments"])
 
     def _count(self, verdict: Verdict, batch: int) -> tuple[DataFrame | pa.Table | None, Counts]:
         """The refused rows, in memory if they are few, and the batch's counts."""
@@ -198,6 +211,8 @@ class Lander:
         for name, kind in zip(seen["instrument"], seen["kind"], strict=True):
             # Trades are prices that were paid; an instrument that has some is priced from them.
             kinds[name] = "trade" if "trade" in (kind, kinds.get(name)) else kind
+        if self._registered.issuperset(kinds):
+            return
         with _registering:
             known = set(self.ledger.read("instruments", columns=("instrument",))["instrument"].to_pylist())
             new = sorted(set(kinds) - known)
@@ -205,6 +220,7 @@ class Lander:
                 rows = {name: [value] * len(new) for name, value in DEFAULTS.items()}
                 rows |= {"instrument": new, "price_from": [kinds[name] for name in new]}
                 self.ledger.append("instruments", pa.table(rows), transaction=(self.log.checkpoint, batch))
+        self._registered.update(kinds)
 
     def _staging(self, name: str, plan: Mapping[str, Any], batch: int) -> Staging:
         """Where the batch's rows for a table are written, with what is the same in all of them."""

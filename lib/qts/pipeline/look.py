@@ -71,9 +71,9 @@ class Found:
     """What a look found.
 
     Attributes:
-        pieces: a row per domain, arrival, partition, instrument and kind, the last two null for rows without usable time
-            or instrument: how many rows came, were sound and had a vendor's id; first and last place; oldest and newest
-            time; lowest and highest price of sound rows; and the last sound row's place (`good`), price and time.
+        pieces: a row per domain, arrival, partition, instrument and kind, the last two null for rows without usable
+            time or instrument: how many rows came, were sound and had a vendor's id; first and last place; oldest and
+            newest time; lowest and highest price of sound rows; the last sound row's place (`good`), price and time.
         stretches: see `qts.market.sequence`, with the partition's name.
         files: the sound rows, where they were staged.
     """
@@ -220,7 +220,7 @@ class _View:
         return group
 
     def _encoded(self, role: str) -> tuple[IntArray, pa.Array]:
-        """The values of a key as numbers, and what these stand for; null where a row has no usable time or instrument."""
+        """A key's values as numbers, and what these stand for; an instrument is null where a row is not timed."""
         found = pc.dictionary_encode(self._column[role], null_encoding="encode")
         codes, names = found.indices.to_numpy(zero_copy_only=False).astype(np.int64), found.dictionary
         if role == "kind":

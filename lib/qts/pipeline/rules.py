@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from typing import Literal
 
@@ -65,12 +65,12 @@ class Landing:
     rules: tuple[RowRule, ...]
     latest: int
 
-    @property
+    @cached_property
     def sound(self) -> Column:
         """No rule on the row alone is broken."""
         return ~(_any([rule.broken for rule in self.rules]) | (F.size(_parse_errors()) > 0))
 
-    @property
+    @cached_property
     def timed(self) -> Column:
         """Time and instrument are usable."""
         broken = _any([rule.broken for rule in self.rules if rule.untimed])
@@ -83,6 +83,17 @@ class Landing:
     def with_rule(self, rule: RowRule) -> Landing:
         return replace(self, rules=(*self.rules, rule))
 
+    def until(self, latest: int) -> Landing:
+        """The same rules at another time of day."""
+        rules = (
+            replace(rule, broken=_later(rule.glance, latest))
+            if rule.code == "implausible_time" and rule.glance is not None
+            else rule
+            for rule in self.rules
+        )
+        return replace(self, rules=tuple(rules), latest=latest)
+
+    @cached_property
     def trusting(self) -> Landing:
         """With glances in place of rules, which `holds` makes good for the rows that came.
 
@@ -197,8 +208,12 @@ def _time_rules(limits: Limits, now_ns: int) -> tuple[RowRule, ...]:
     early = F.coalesce(time < limits.earliest, F.lit(False))
     return (
         _rule("missing_time", time.isNull() & ~_has_error("bad_time"), untimed=True),
-        _rule("implausible_time", early | (time > now_ns + limits.future_tolerance), untimed=True, glance=early),
+        _rule("implausible_time", _later(early, now_ns + limits.future_tolerance), untimed=True, glance=early),
     )
+
+
+def _later(early: Column, latest: int) -> Column:
+    return early | F.coalesce(F.col("event_ns") > latest, F.lit(False))
 
 
 def _name_rules(name: Column, known: Literal["any"] | Sequence[str]) -> tuple[RowRule, ...]:

@@ -76,6 +76,7 @@ class Judge:
 
     Attributes:
         landing, limits: the rules.
+        glance: `Landing.trusting` of them; as the clock does not stand in it, it can be that of an earlier batch.
         memory: the state before the batch.
         held: the ticks that were there before.
         columns: those of the table, from candidates.
@@ -84,6 +85,7 @@ class Judge:
     """
 
     landing: Landing
+    glance: Landing
     limits: Limits
     memory: Memory
     held: Held
@@ -94,9 +96,9 @@ class Judge:
     def judge(self, batch: Batch, number: int) -> Verdict:
         """Judges a batch.
 
-        A record that was delivered before is a `duplicate` and nothing else is said of its order: by its place, when its
-        partition was read further before; by its vendor's id, when a row of the same identity (instrument, venue, kind,
-        id and event time, for many venues count from one each day) came earlier and was accepted.
+        A record that was delivered before is a `duplicate` and nothing else is said of its order: by its place, when
+        its partition was read further before; by its vendor's id, when a row of the same identity (instrument, venue,
+        kind, id and event time, for many venues count from one each day) came earlier and was accepted.
         """
         if batch.about is not None and batch.about <= SMALL:
             return self._here(batch.candidates, number)
@@ -105,7 +107,7 @@ class Judge:
     def _here(self, candidates: DataFrame, number: int) -> Verdict:
         """In this process: one job, and a second one for the reasons of rows that are refused."""
         landing = self.landing
-        rows, survey = self._taken(candidates, landing.trusting())
+        rows, survey = self._taken(candidates, self.glance)
         if (exact := self._exact(survey)) is not None:
             landing = exact
             rows, survey = self._taken(candidates, landing)
@@ -148,7 +150,7 @@ class Judge:
     def _spread(self, batch: Batch, number: int) -> Verdict:
         """By Spark, where the rows are."""
         landing, candidates = self.landing, batch.candidates
-        judged = _kept(landing.trusting(), batch)
+        judged = _kept(self.glance, batch)
         found, survey = self._looked(judged, landing)
         try:
             if (exact := self._exact(survey)) is not None:

@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingABC
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Literal
 
@@ -30,7 +30,16 @@ from qts.errors import ConfigError, DataError, MissingInput, UnknownColumn
 from qts.market.mapping import Mapping
 from qts.pipeline.sources import inspect as look
 from qts.pipeline.sources.lines import parse_lines
-from qts.pipeline.sources.normalise import CANDIDATE, UNREADABLE, Field, Raw, as_json, normalise
+from qts.pipeline.sources.normalise import (
+    CANDIDATE,
+    UNREADABLE,
+    Expressions,
+    Field,
+    Raw,
+    as_json,
+    expressions,
+    normalise,
+)
 from qts.pipeline.sources.stream import Batch, SourceStream
 
 _LISTING = "path STRING, modificationTime TIMESTAMP, length LONG, content BINARY"
@@ -63,6 +72,8 @@ class Files:
     format: look.Format | None
     mapping: Mapping
     once: bool
+    #: Expressions of files that were read before: most files of a folder look alike.
+    _known: dict[tuple[look.Inspected, bool], Expressions] = field(default_factory=dict, compare=False)
 
     @property
     def domain_prefix(self) -> str | None:
@@ -101,22 +112,27 @@ class Files:
     def _read(self, session: SparkSession, found: look.Inspected, paths: Sequence[str]) -> DataFrame:
         escaped = [_SPECIAL.sub(r"\\\1", path) for path in paths]
         if found.schema is not None:
-            return normalise(self._parquet(session, found, found.schema, escaped), self.mapping, self.name)
+            return self._parquet(session, found, found.schema, escaped)
         # One task a file, or a row's number would depend on where a file is cut, and that on the number of cores.
         session.conf.set("spark.sql.files.maxPartitionBytes", _WHOLE)
         session.conf.set("spark.sql.files.openCostInBytes", _WHOLE)
         return normalise(self._text(session, found, escaped), self.mapping, self.name)
 
-    def _parquet(self, session: SparkSession, found: look.Inspected, schema: T.StructType, paths: Sequence[str]) -> Raw:
+    def _parquet(
+        self, session: SparkSession, found: look.Inspected, schema: T.StructType, paths: Sequence[str]
+    ) -> DataFrame:
         # Set here as well, for a running session (Databricks) was not made by us.
         session.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
         frame = session.read.schema(schema).parquet(*paths)
+        key = (found, _plain(paths))
+        if key in self._known:
+            return self._known[key].over(frame)
         partition = self._partition(paths)
         nanos = dict(found.nanos)
         fields = {
             given.name: Field(F.col(_quoted(given.name)), given.dataType, nanos.get(given.name)) for given in schema
         }
-        return Raw(
+        raw = Raw(
             frame,
             fields,
             partition,
@@ -125,6 +141,10 @@ class Files:
             as_json(fields),
             F.col("_metadata.file_modification_time"),
         )
+        if self.mapping.wide:
+            return normalise(raw, self.mapping, self.name)
+        self._known[key] = expressions(raw, self.mapping, self.name)
+        return self._known[key].over(frame)
 
     def _text(self, session: SparkSession, found: look.Inspected, paths: Sequence[str]) -> Raw:
         numbered = session.read.text(list(paths)).select(
@@ -154,7 +174,7 @@ class Files:
     def _partition(self, paths: Sequence[str]) -> Column:
         """The file's path below the root, worked out row by row: in bytes, and decoded only where it may be encoded."""
         path, start = F.col("_metadata.file_path"), len(_uri(self.root)) + 2
-        if all(_PLAIN.fullmatch(given) for given in paths):
+        if _plain(paths):
             return F.substring(path.cast("binary"), start, _LONGEST).cast("string")
         decoded = F.when(path.contains("%"), F.url_decode(F.replace(path, F.lit("+"), F.lit("%2B")))).otherwise(path)
         return F.substring(decoded, start, _LONGEST)
@@ -221,6 +241,10 @@ def open_files(
     listed = reader.load(_SPECIAL.sub(r"\\\1", root))
     prefix = files.domain_prefix
     return SourceStream(name, mapping, listed, files.batch, domain_prefix=prefix, absent=mapping.absent)
+
+
+def _plain(paths: Sequence[str]) -> bool:
+    return all(_PLAIN.fullmatch(given) for given in paths)
 
 
 def _about(found: look.Inspected, file: Row, *, wide: bool) -> int:

@@ -111,14 +111,39 @@ def normalise(raw: Raw, mapping: Mapping, source: str) -> DataFrame:
     Raises:
         ConfigError: a column's type cannot be a time, or a number; or times are numbers and the mapping has no unit.
     """
-    # The rule of the whole project; a session that already ran (Databricks) may have another.
-    raw.frame.sparkSession.conf.set("spark.sql.session.timeZone", "UTC")
     if mapping.wide:
         raw, mapping = _melted(raw, mapping)
+    return expressions(raw, mapping, source).over(raw.frame)
+
+
+@dataclass(frozen=True)
+class Expressions:
+    """What makes candidates of raw records, in two steps; the same for all frames of the same columns.
+
+    Attributes:
+        staged: what is used several times, and so is worked out in a projection of its own.
+        candidate: the columns of a candidate.
+    """
+
+    staged: dict[str, Column]
+    candidate: tuple[Column, ...]
+
+    def over(self, frame: DataFrame) -> DataFrame:
+        """The candidates of a frame."""
+        # The rule of the whole project; a session that already ran (Databricks) may have another.
+        frame.sparkSession.conf.set("spark.sql.session.timeZone", "UTC")
+        return frame.withColumns(self.staged).select(*self.candidate)
+
+
+def expressions(raw: Raw, mapping: Mapping, source: str) -> Expressions:
+    """How `normalise` reads records that are not wide; of `raw` all but the frame counts.
+
+    Raises:
+        ConfigError: as `normalise`.
+    """
     numbers, may_fail = _numbers(raw, mapping)
     nanos, bad_time = _event_ns(raw, mapping)
-    # A projection of its own: what is used several times below is then worked out once.
-    staged = raw.frame.withColumns({_NANOS: nanos} | {f"_qts_{name}": value for name, value in numbers.items()})
+    staged = {_NANOS: nanos} | {f"_qts_{name}": value for name, value in numbers.items()}
     nanos = F.col(_NANOS)
     values = {name: F.col(f"_qts_{name}") for name in numbers}
     bad_number = _any(values[name].isNull() & given.isNotNull() & (F.trim(given) != "") for name, given in may_fail)
@@ -150,9 +175,8 @@ def normalise(raw: Raw, mapping: Mapping, source: str) -> DataFrame:
     }
     # A cast of the struct as a whole, were it only for what may be null, would have it built for every row.
     types = {out.name: out.dataType for out in CANDIDATE if not isinstance(out.dataType, T.StructType)}
-    return staged.select(
-        *((columns[name].cast(types[name]) if name in types else columns[name]).alias(name) for name in CANDIDATE.names)
-    )
+    chosen = (columns[name].cast(types[name]) if name in types else columns[name] for name in CANDIDATE.names)
+    return Expressions(staged, tuple(c.alias(n) for c, n in zip(chosen, CANDIDATE.names, strict=True)))
 
 
 def as_json(fields: MappingABC[str, Field]) -> Column:
