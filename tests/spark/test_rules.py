@@ -119,7 +119,7 @@ def test_untimed_rows_are_those_without_time_or_instrument(spark):
 
 def test_names_that_are_all_safe_need_no_rule_row_by_row(spark):
     landing = tick_rules(LIMITS, NOW)
-    trusting = landing.trusting()
+    trusting = landing.trusting
     rows = [row(offset, **({"event_ns": T0} | given)) for offset, (given, _) in enumerate(CASES)]
     both = candidates(spark, rows).select(
         "instrument",

@@ -16,6 +16,7 @@ from qts.pipeline import tables
 from qts.pipeline.batches import BatchLog
 from qts.pipeline.tables import create_table, list_tables, maintain, spark_schema
 from qts.store.ledger import Ledger
+from qts.store.staging import Staging
 from qts.store.tables import TABLES
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -44,9 +45,8 @@ def made(spark, tmp_path_factory):
     return settings
 
 
-def test_a_table_has_its_clustering_and_its_checks(spark, made):
+def test_a_table_has_its_checks(spark, made):
     detail = spark.sql(f"DESCRIBE DETAIL delta.`{made.tables / 'ticks'}`").collect()[0]
-    assert detail["clusteringColumns"] == list(TABLES["ticks"].clustered_by)
     assert detail["properties"]["delta.enableDeletionVectors"] == "false"
     checks = {key for key in detail["properties"] if key.startswith("delta.constraints.")}
     assert checks == {f"delta.constraints.{name}" for name, _ in TABLES["ticks"].checks}
@@ -88,9 +88,29 @@ def test_infinite_and_missing_prices_are_refused(spark, made):
             frame.write.format("delta").mode("append").save(str(made.tables / "ticks"))
 
 
-def test_only_spark_writes_a_clustered_table(made):
-    with pytest.raises(StoreError, match="only Spark"):
-        Ledger(made.tables).append("ticks", pa.table({"kind": ["trade"]}))
+def test_a_clustered_table_of_an_earlier_version_is_named(spark, tmp_path):
+    spark.sql(f"CREATE TABLE delta.`{tmp_path / 'ticks'}` (event_time TIMESTAMP) USING delta CLUSTER BY (event_time)")
+    with pytest.raises(StoreError, match=r"cannot be appended to: it has liquid clustering.* new --workdir"):
+        create_table(spark, tmp_path, "ticks")
+
+
+def test_spark_and_staged_files_write_the_same_table(spark, tmp_path):
+    """Each sees what the other wrote, reads the other's statistics and honours the other's transactions."""
+    create_table(spark, tmp_path, "ticks")
+    ledger, rows = Ledger(tmp_path), market().query("kind == 'trade'")
+    where = str(ledger.path("ticks"))
+    staging = Staging(where, "ticks", {"checkpoint_id": "c", "batch_id": 0})
+    given = pa.Table.from_pandas(rows[:10], preserve_index=False).drop_columns(["checkpoint_id", "batch_id"])
+    assert ledger.commit("ticks", staging.write(given), transaction=("c", 0))
+    for version in (0, 1):  # the first is there already
+        writer = spark_rows(spark, rows[10:20]).write.format("delta").mode("append")
+        writer.option("txnAppId", "c").option("txnVersion", version).save(where)
+    assert ledger.transaction("ticks", "c") == 1
+    last = rows[:20]["event_time"].max()
+    found = spark.read.format("delta").load(where)
+    assert found.count() == ledger.read("ticks", done_only=False).num_rows == 20
+    assert found.where(found.event_time == last).count() == (rows[:20]["event_time"] == last).sum()
+    assert found.where(found.event_time > last).count() == 0
 
 
 def test_the_list_counts_every_declared_table(made):

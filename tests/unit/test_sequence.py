@@ -58,11 +58,12 @@ def test_tasks_that_share_files_never_clear_a_late_row(partitions, allowance, da
         assert not none_late(found, allowance, apart=apart)
 
 
-def test_partitions_that_came_at_once_have_no_order_here():
-    one = Stretch(1, 5, 0, 0, 10, 10, NEVER)
-    assert not none_late([one, one._replace(key=2)], 100, apart=False)
-    assert none_late([one, one._replace(key=2)], 100, apart=True)
-    assert none_late([one, one._replace(key=2, arrived=6)], 100, apart=False)
+def test_partitions_that_came_at_once_stand_in_the_order_of_their_keys():
+    one, later = Stretch(1, 5, 0, 0, 10, 10, NEVER), Stretch(2, 5, 0, 0, 20, 20, NEVER)
+    assert none_late([later, one], 5, apart=False)
+    assert not none_late([one._replace(key=3), later], 5, apart=False)
+    assert none_late([one._replace(key=3), later], 5, apart=True)
+    assert none_late([one._replace(key=3), later._replace(arrived=6)], 5, apart=False)
 
 
 @pytest.mark.parametrize("pieces", [[], [(np.empty(0, np.int64),) * 4]])

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
-from qts.errors import ConfigError
+from qts.errors import ConfigError, StoreError
 from qts.pipeline.session import spark_session
 from qts.settings import Settings, duration
 from qts.store.ledger import Ledger
@@ -36,7 +36,13 @@ def create_table(spark: SparkSession, root: Path, name: str) -> None:
     target = where.replace("`", "``")
     if not DeltaTable.is_deltatable(where):
         _create(spark, target, declared)
-    held = DeltaTable(where).metadata().configuration if declared.checks else {}
+    made = DeltaTable(where)
+    if "clustering" in (made.protocol().writer_features or ()):
+        raise StoreError(
+            f"Table {name!r} in {root} cannot be appended to: it has liquid clustering, as earlier versions made it. "
+            "Take a new --workdir and ingest again, or copy its rows into a table without."
+        )
+    held = made.metadata().configuration if declared.checks else {}
     for check, condition in declared.checks:
         if f"delta.constraints.{check}" not in held:
             spark.sql(f"ALTER TABLE delta.`{target}` ADD CONSTRAINT {check} CHECK ({condition})")

@@ -87,6 +87,7 @@ class StagedFile:
         self._writer: pq.ParquetWriter | None = None
         self._rows = 0
         self._ends: dict[str, tuple[Any, Any]] = {}
+        self._nulls: dict[str, int] = {}
 
     def __enter__(self) -> StagedFile:
         return self
@@ -124,6 +125,7 @@ class StagedFile:
         self._rows += stamped.num_rows
         for name in _SEARCHED:
             if name in stamped.schema.names:
+                self._nulls[name] = self._nulls.get(name, 0) + stamped[name].null_count
                 ends = pc.min_max(stamped[name])
                 self._widen(name, ends["min"].as_py(), ends["max"].as_py())
 
@@ -154,7 +156,7 @@ class StagedFile:
 
     def _stats(self) -> str:
         low, high = ({name: _text(ends[which]) for name, ends in self._ends.items()} for which in (0, 1))
-        return json.dumps({"numRecords": self._rows, "minValues": low, "maxValues": high, "nullCount": {}})
+        return json.dumps({"numRecords": self._rows, "minValues": low, "maxValues": high, "nullCount": self._nulls})
 
     def _refused(self, error: OSError) -> StoreError:
         reason = str(error).splitlines()[0].rstrip(".")
