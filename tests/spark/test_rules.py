@@ -117,21 +117,25 @@ def test_untimed_rows_are_those_without_time_or_instrument(spark):
     assert [r["timed"] for r in got] == [not untimed & set(codes) for _, codes in CASES]
 
 
-def test_names_that_are_all_safe_need_no_rule_row_by_row(spark):
+def test_where_names_are_safe_and_no_time_lies_ahead_a_glance_says_what_the_rules_say(spark):
     landing = tick_rules(LIMITS, NOW)
     trusting = landing.trusting
     rows = [row(offset, **({"event_ns": T0} | given)) for offset, (given, _) in enumerate(CASES)]
     both = candidates(spark, rows).select(
         "instrument",
+        "event_ns",
         *[side.timed.alias(f"timed{number}") for number, side in enumerate((landing, trusting))],
         *[side.sound.alias(f"sound{number}") for number, side in enumerate((landing, trusting))],
     )
     for found in both.collect():
         timed = found["timed1"]
-        if timed and all_safe([found["instrument"]]):
+        if timed and landing.holds([found["instrument"]], found["event_ns"]):
             assert (found["timed0"], found["sound0"]) == (timed, found["sound1"])
         else:
             assert not found["timed0"]
+    assert landing.holds([], NOW + 5 * SECOND)
+    assert not landing.holds([], NOW + 5 * SECOND + 1)
+    assert landing.until(NOW).latest == NOW
     unsafe = [given["instrument"] for given, codes in CASES if codes == ["unsafe_instrument"]]
     assert unsafe
     assert not any(all_safe([name]) for name in unsafe)

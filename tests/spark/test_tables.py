@@ -100,7 +100,7 @@ def test_spark_and_staged_files_write_the_same_table(spark, tmp_path):
     ledger, rows = Ledger(tmp_path), market().query("kind == 'trade'")
     where = str(ledger.path("ticks"))
     staging = Staging(where, "ticks", {"checkpoint_id": "c", "batch_id": 0})
-    given = pa.Table.from_pandas(rows[:10], preserve_index=False).drop_columns(["checkpoint_id", "batch_id"])
+    given = pa.Table.from_pandas(rows[:10], preserve_index=False)
     assert ledger.commit("ticks", staging.write(given), transaction=("c", 0))
     for version in (0, 1):  # the first is there already
         writer = spark_rows(spark, rows[10:20]).write.format("delta").mode("append")
