@@ -115,6 +115,26 @@ def test_a_state_for_one_outlier_is_no_regime():
     assert np.isfinite(found.log_likelihood)
 
 
+def test_a_bad_price_takes_no_name_from_a_regime(tmp_path, capsys):
+    """A 4-for-3 split not adjusted for: by BIC a state of its own pays, and would be the calm one, for it has no sd."""
+    rng = np.random.default_rng(0)
+    sd = np.where(np.repeat([0, 1, 0, 1], 250) == 0, 0.006, 0.02)
+    returns = sd * rng.normal(size=1000)
+    plain = choose_states(returns).regimes
+    returns[600] = np.log(3 / 4)
+    found = choose_states(returns).regimes
+    assert found.names == plain.names == ("calm", "stressed")
+    np.testing.assert_allclose(found.sd[0], plain.sd[0], rtol=0.1)
+    pd.DataFrame({"r": returns}).to_csv(tmp_path / "r.csv", index=False)
+    notes = []
+    for states in (2, 3):  # a number that was asked for is kept, but not in silence
+        call = ["regime", "fit", "--input", str(tmp_path / "r.csv"), "--column", "r", "--states", str(states), "--json"]
+        assert cli.main(call) == 0
+        notes.append(json.loads(capsys.readouterr().out)["notes"])
+    assert [len(each) for each in notes] == [0, 1]
+    assert "State calm explains 1.0 observations" in notes[1][0]
+
+
 @pytest.mark.parametrize(
     ("values", "states", "message"),
     [

@@ -122,7 +122,18 @@ def _fits(values: Any, states: int | None, model: str, order: int | None, starts
 
 
 def _summary(fits: list[Fit], values: Any, column: str) -> Summary:
+    import numpy as np
+
+    from qts.regime.fit import EXPLAINED, explained
+
     best = fits[0]
+    counts = explained(best.regimes, values[np.isfinite(values)])
+    outliers = [
+        f"State {name} explains {count:.1f} observations: it is an outlier and no regime. Take fewer states, or check "
+        "the series."
+        for name, count in zip(best.regimes.names, counts, strict=True)
+        if count < EXPLAINED
+    ]
     return {
         "model": best.kind,
         "column": column,
@@ -133,6 +144,7 @@ def _summary(fits: list[Fit], values: Any, column: str) -> Summary:
         "aic": best.aic,
         "bic": best.bic,
         "optima": list(best.optima),
+        "notes": outliers,
         "others": [{"model": f.kind, "log_likelihood": f.log_likelihood, "aic": f.aic, "bic": f.bic} for f in fits[1:]],
     }
 

@@ -18,8 +18,8 @@ from qts.regime.model import Regimes
 Kind = Literal["hmm", "markov_switching", "hamilton"]
 KINDS: tuple[Kind, ...] = ("hmm", "markov_switching", "hamilton")
 
-#: Observations a state that a series must have, and that a state must explain: fewer fit noise.
-_A_STATE, _EXPLAINED = 10, 3.0
+#: Observations a state that a series must have, and that a state must explain: fewer fit noise, or one outlier.
+_A_STATE, EXPLAINED = 10, 3.0
 #: The longest series that is tried with Hamilton's model unasked: a century of quarters.
 _SHORT_SERIES = 400
 #: Optima closer than this are one.
@@ -95,7 +95,7 @@ def fit(
 
 
 def choose_states(values: Array, most: int = 3, kind: Kind = "hmm", *, starts: int = 12, seed: int = 0) -> Fit:
-    """The fit with the lowest BIC among 1 to `most` states.
+    """The fit with the lowest BIC among 1 to `most` states, each of which explains some observations.
 
     The criterion is the usual guide though its theory does not hold here: with one state the transition probabilities
     are not identified. Source: J. Psaradakis and N. Spagnolo, "On the Determination of the Number of Regimes in
@@ -105,12 +105,17 @@ def choose_states(values: Array, most: int = 3, kind: Kind = "hmm", *, starts: i
         DataError: see `fit`; a number of states that the series is too short for is not tried.
     """
     fits = []
+    y = np.asarray(values, np.float64)
     for states in range(1, most + 1):
         try:
-            fits.append(fit(values, states, kind, starts=starts, seed=seed))
+            found = fit(values, states, kind, starts=starts, seed=seed)
         except DataError:
             if states == 1:
                 raise
+            continue
+        # A state for one outlier pays by BIC, and takes the name of a regime from one that there is.
+        if states == 1 or explained(found.regimes, y[np.isfinite(y)]).min() >= EXPLAINED:
+            fits.append(found)
     return min(fits, key=lambda f: f.bic)
 
 
@@ -174,21 +179,24 @@ def _search(kind: Kind, order: int) -> Callable[..., list[Regimes]]:
     return partial(switching.candidates, order=order, switching_variance=kind == "markov_switching")
 
 
+def explained(model: Regimes, y: Array) -> Array:
+    """The number of observations that each state explains, in expectation, shape (K,)."""
+    return np.asarray(filter_series(model, y).probability.sum(axis=0))
+
+
 def _chosen(kind: Kind, found: list[Regimes], y: Array) -> Fit:
     """The optimum of highest likelihood among those whose every state explains some observations.
 
     A state that sits on one or two observations with next to no variance has a likelihood as high as one likes.
     """
-    scored = []
-    for model in found:
-        filtered = filter_series(model, y)
-        # The number of observations, in expectation, of the state with the fewest.
-        explained = float(filtered.probability.sum(axis=0).min())
-        scored.append((float(np.nansum(filtered.log_density)), explained, model))
+    scored = [
+        (float(np.nansum(filter_series(model, y).log_density)), float(explained(model, y).min()), model)
+        for model in found
+    ]
     scored = sorted((entry for entry in scored if np.isfinite(entry[0])), key=lambda entry: -entry[0])
     if not scored:
         raise DataError("No start of the fit led to a model. Take fewer states, or check the series for outliers.")
-    best, _, model = next((entry for entry in scored if entry[1] >= _EXPLAINED), scored[0])
+    best, _, model = next((entry for entry in scored if entry[1] >= EXPLAINED), scored[0])
     optima: list[float] = []
     for value, _, _ in scored:
         if not optima or optima[-1] - value > _SAME:
