@@ -94,10 +94,11 @@ def test_unsorted_and_repeated_rows() -> None:
 def test_prices_that_are_none() -> None:
     table = closes(20, 2, seed=0)
     table.loc[4, "I0"], table.loc[5, "I1"], table["I2"] = 0.0, -3.0, np.nan
+    table.loc[6, "I1"] = np.inf
     seen = market_of(table, "x")
     assert np.isnan(seen.panel.values["close"][4, 0])
     assert seen.panel.instruments == ("I0", "I1")
-    assert any("2 prices are zero or negative" in note for note in seen.notes)
+    assert any("3 prices are zero, negative or infinite" in note for note in seen.notes)
     assert any("I2" in note for note in seen.notes)
 
 

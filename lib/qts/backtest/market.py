@@ -223,12 +223,11 @@ def _wide(ends: IntArray, closes: pd.DataFrame, notes: list[str]) -> _Raw:
 
 def _finished(raw: _Raw, notes: list[str]) -> Market:
     columns = dict(raw.columns)
-    bad = sum(int((np.isfinite(columns[key]) & (columns[key] <= 0)).sum()) for key in _PRICES if key in columns)
-    if bad:
-        notes.append(f"{bad:,} prices are zero or negative; they count as missing.")
-    for key in _PRICES:
-        if key in columns:
-            columns[key] = np.where(columns[key] > 0, columns[key], np.nan)
+    given = [key for key in _PRICES if key in columns]
+    good = {key: np.isfinite(columns[key]) & (columns[key] > 0) for key in given}
+    if bad := sum(int((~np.isnan(columns[key]) & ~good[key]).sum()) for key in given):
+        notes.append(f"{bad:,} prices are zero, negative or infinite; they count as missing.")
+    columns |= {key: np.where(good[key], columns[key], np.nan) for key in given}
     close = columns["close"]
     here: npt.NDArray[np.bool_] = np.isfinite(close)
     empty = [raw.names[column] for column in np.flatnonzero(~here.any(axis=0))]
