@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import structlog
 
@@ -141,6 +142,25 @@ def test_results_alone_are_on_stdout_even_when_a_child_prints(capfd):
     out, err = capfd.readouterr()
     assert json.loads(out) == {"value": 1}
     assert "from a child" in err
+
+
+def test_json_has_null_for_what_is_not_known(capsys):
+    """NaN and Infinity are no JSON: other programs' parsers stop at them."""
+    given = {"a": float("nan"), "b": [np.float64("inf"), np.int64(3), np.bool_(True)], "c": np.array([1.5, np.nan])}
+    common.report(True, lambda: {**given, "when": datetime(2024, 1, 2, tzinfo=UTC), "where": Path("x"), "none": None})
+
+    def refuse(text):
+        raise AssertionError(text)
+
+    found = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert found == {
+        "a": None,
+        "b": [None, 3, True],
+        "c": [1.5, None],
+        "when": "2024-01-02T00:00:00+00:00",
+        "where": "x",
+        "none": None,
+    }
 
 
 def test_a_summary_for_people_keeps_brackets_and_nested_keys(capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -56,7 +57,7 @@ def report(
     with _stdout_kept_clean():
         summary = work()
     if as_json:
-        typer.echo(json.dumps(summary, default=_plain, indent=2, allow_nan=True))
+        typer.echo(json.dumps(_without_nan(summary), indent=2, allow_nan=False))
     else:
         from rich.console import Console
 
@@ -145,6 +146,20 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, f"{value:,.6g}" if abs(value) < 1e5 else f"{value:,.2f}"
     else:
         yield path, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(_plain(value))
+
+
+def _without_nan(value: Any) -> Any:
+    """The same for JSON, which has neither NaN nor infinity: null stands for what is not known."""
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else _without_nan(plain)
 
 
 def _plain(value: Any) -> Any:
