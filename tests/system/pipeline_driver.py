@@ -72,6 +72,7 @@ def _watch_all(tell: Teller) -> None:
     tell.watch(BatchLog, "save_state", lambda *_: "state")
     tell.watch(BatchLog, "done", lambda *_: "done")
     tell.watch(Ledger, "append", lambda _, name, *__, **___: f"append {name}")
+    tell.watch(Ledger, "commit", lambda _, name, *__, **___: f"commit {name}")
     tell.watch(DataFrameWriter, "save", lambda _, path, *__: f"write {Path(path).name}")
     tell.watch(Registry, "register", lambda *_: "register")
     tell.watch(Registry, "set_alias", lambda *_: "alias")

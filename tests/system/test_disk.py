@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
 FULL = (
-    "ingest: before write ticks",
-    "ingest: after write ticks",
+    "ingest: before commit ticks",
+    "ingest: after commit ticks",
     "ingest: after done",
     "forecast: after plan",
-    "forecast: before write forecasts",
+    "forecast: before append forecasts",
     "trade: after plan",
     "trade: before state",
 )

@@ -129,7 +129,7 @@ def test_kills_in_the_middle_of_a_topic_change_nothing(tmp_path: Path, broker: B
         messages = [trade(number, name) for number in range(600)]
         broker.send("killed", partition, [*messages[:300], *messages[290:], *(message for message, _ in BROKEN)])
     killed, undisturbed = (conf_for(tmp_path / name, "killed", broker.servers) for name in ("killed", "undisturbed"))
-    moments = [("after plan", 1), ("after write ticks", 2), ("after append quarantine", 1)]
+    moments = [("after plan", 1), ("after commit ticks", 2), ("after commit quarantine", 1)]
     for kill, (step, nth) in enumerate(moments):
         moment = Moment(f"ingest: {step}", nth, exact=True)
         with Pipeline(killed, ("ingest",), moment.step, nth) as pipeline:

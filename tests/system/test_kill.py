@@ -31,11 +31,13 @@ RANDOM, ROUNDS, EXACT_ROUNDS = 20, 4, 2
 #: After each of these a restart finds some of a batch's writes done and others not.
 EXACT = (
     Moment("ingest: after append instruments", exact=True),
-    Moment("ingest: after write ticks", exact=True),
-    Moment("ingest: after append quarantine", exact=True),
+    Moment("ingest: before commit ticks", exact=True),
+    Moment("ingest: after commit ticks", exact=True),
+    Moment("ingest: after commit quarantine", exact=True),
     Moment("ingest: after done", exact=True),
     Moment("forecast: after register", nth=2, exact=True),
-    Moment("forecast: after write forecasts", exact=True),
+    Moment("forecast: after append forecasts", exact=True),
+    Moment("forecast: before state", exact=True),
     Moment("forecast: after alias", exact=True),
     Moment("regime: after plan", exact=True),
     Moment("regime: after append regimes", exact=True),
