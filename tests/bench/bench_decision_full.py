@@ -1,4 +1,4 @@
-"""CPU of a decision step of 1,000 instruments with all that conf/strategies.yml turns on, and two policies.
+"""CPU of a decision step of 1,000 instruments with all that conf/strategies.yml turns on, and conf/local.yml's policies.
 
 As bench_decision.py, with twenty-four strategies in place of six; beside the strategies alone.
 """
@@ -33,6 +33,7 @@ def main() -> None:
     parts = [1000 * sum(measured.subject[k::5]) / len(measured.subject[k::5]) for k in range(5)]
     details = {
         "strategies": len(strategies),
+        "policies": len(config.desk.policies),
         "ratio to the strategies alone": sum(measured.subject) / sum(measured.peer),
         "strategies alone, ms": 1000 * sum(measured.peer) / given.bars,
     }

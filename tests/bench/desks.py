@@ -27,7 +27,8 @@ STRATEGIES = {
 
 def desk_of() -> tuple[Desk, RiskLimits]:
     """Six strategies, Thompson sampling and LinUCB, and the limits of conf/risk.yml."""
-    config = trade_config(configuration(Settings()) | {"strategies": STRATEGIES})
+    chosen = {"strategies": STRATEGIES, "policies": {"thompson": {}, "linucb": {}}, "acting": "thompson"}
+    config = trade_config(configuration(Settings()) | chosen)
     return config.desk, config.limits
 
 

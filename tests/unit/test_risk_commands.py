@@ -92,6 +92,13 @@ def test_broken_rules_come_with_their_figures():
     assert (result["accepted"], result["cut"], result["denied"]) == (0, 1, 0)
 
 
+def test_endless_prices_of_what_is_held_are_unknown_ones():
+    portfolio = PORTFOLIO | {"prices": {"AAA": float("inf"), "BBB": float("inf"), "CCC": 5.0}}
+    bought = order(instrument="CCC")
+    assert check(bought, portfolio=portfolio, max_gross_exposure=1e9) == [("deny", 0, ["max_gross_exposure"])]
+    assert check(bought, portfolio=portfolio) == [("accept", 10, [])]
+
+
 def test_few_columns_are_enough():
     orders = pd.DataFrame({"order_id": [7], "instrument": ["AAA"], "side": ["buy"], "quantity": [1]})
     result = check_files(orders, RiskLimits(), PORTFOLIO)

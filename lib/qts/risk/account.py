@@ -166,4 +166,6 @@ def _whole(units: float, lot: float) -> float:
 
 def _before(amounts: Array) -> Array:
     """Sum of all amounts before each one, shape (M,)."""
-    return np.concatenate(([0.0], np.cumsum(amounts)[:-1])) if len(amounts) else amounts
+    before = np.zeros(len(amounts))
+    amounts[:-1].cumsum(out=before[1:])
+    return before

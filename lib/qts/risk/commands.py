@@ -150,7 +150,7 @@ def _view(
         sells=nothing,
         price=price,
         price_age=nothing,
-        exposure=np.where(price > 0, price, np.nan),
+        exposure=np.where((price > 0) & np.isfinite(price), price, np.nan),
         inverse=np.zeros(count, dtype=bool),
         multiplier=np.ones(count),
         lot_size=lot_size,

@@ -144,7 +144,8 @@ def settle(
     )
     write.trips(record, new, at)
     states = _states(trips, limits, controls)
-    book = replace(book, trips=trips)
+    if (trips != book.trips).any():
+        book = replace(book, trips=trips)
     book = _order(book, at, rows, change[rows], labels[rows], states, config, limits, record, universe)
     write.positions(record, book, marks, at, (book.quantity != 0) | filled, universe)
     write.portfolio(record, book, marks, at, figures["max_drawdown"], _name(states, controls), config.provenance)
