@@ -1,4 +1,4 @@
-"""CPU of a decision step of 1,000 instruments with all that conf/strategies.yml turns on, and conf/local.yml's policies.
+"""CPU of a decision step of 1,000 instruments with all that conf/strategies.yml and conf/local.yml turn on.
 
 As bench_decision.py, with twenty-four strategies in place of six; beside the strategies alone.
 """

@@ -1,4 +1,4 @@
-"""The rows that settle leaves behind, table by table, with the columns of store/tables.py."""
+"""The rows that settle leaves behind, table by table, with the columns of store/tables/trading.py."""
 
 from __future__ import annotations
 
