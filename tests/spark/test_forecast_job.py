@@ -274,6 +274,30 @@ def test_new_instruments_join_and_a_worse_refit_stays_challenger(
     assert not _read(settings).duplicated(_KEY).any()
 
 
+def test_bad_bars_cost_nobody_a_forecast(spark: SparkSession, tmp_path: Path) -> None:
+    """Times twice and in disorder, variances below zero, runs without a price, three bars, a price that never moves."""
+    good = _bars(200).to_pandas()
+    negative = good["bar_time"].dt.day % 5 == 0
+    clean = good.assign(realised_variance=good["realised_variance"].mask(negative))
+    messy = good.assign(realised_variance=good["realised_variance"].mask(negative, -1e-4))
+    few = good[good["instrument"] == "B"].head(3).assign(instrument="FEW")
+    messy = pd.concat([messy, messy[negative], few])[::-1]
+    kept = {}
+    for name, rows in (("clean", clean), ("messy", messy)):
+        settings = _settings(tmp_path / name, models=("ewma", "log_har", "har_rls", "drift"))
+        ledger = Ledger(settings.tables)
+        ledger.append("bars_history", pa.Table.from_pandas(rows, preserve_index=False))
+        summary = forecast.run(settings)
+        assert summary["models"]["log_har"]["methods"]["log_har"] >= 2
+        ledger.append("bars_history", _bars(202, first=199))  # the newest bar comes again, with the next two
+        grown = forecast.run(settings)
+        assert grown["forecasts"] == 2 * 4 * (3 * 2 + 1)
+        kept[name] = _read(settings).drop(columns=["checkpoint_id"])
+    pd.testing.assert_frame_equal(kept["messy"], kept["clean"])
+    assert set(kept["messy"]["instrument"]) == {"A'; DROP", "B", "CALM", "GAPS"}
+    assert not kept["messy"].duplicated(_KEY).any()
+
+
 def test_clear_errors(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(MissingInput, match="There are no 1d bars"):
         forecast.run(_settings(tmp_path / "empty"))

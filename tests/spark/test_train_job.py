@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from qts import cli
 from qts.errors import ModelUnavailable
 from qts.mlops.registry import Registry
 from qts.mlops.tracking import Tracking
@@ -86,6 +87,9 @@ def test_while_the_registry_is_down_the_last_champions_serve(settings: Settings)
     before = len(ledger.read("forecasts"))
     summary = forecast.run(down)
     assert [alert["code"] for alert in summary["alerts"]] == ["registry_down"]
+    (alert,) = ledger.read("alerts").to_pylist()
+    assert (alert["job"], alert["code"], alert["severity"]) == ("forecast", "registry_down", "warning")
+    assert "last champions" in alert["message"]
     assert summary["forecasts"] == len(ledger.read("forecasts")) - before
     assert summary["forecasts"] >= 2 * 5 * len(_MODELS)
     with pytest.raises(ModelUnavailable, match=r"Check mlflow\.tracking_uri"):
@@ -97,3 +101,59 @@ def test_while_the_registry_is_down_the_last_champions_serve(settings: Settings)
     assert up["forecasts"] > 0
     rows = ledger.read("forecasts").to_pandas()
     assert not rows.duplicated(["instrument", "target", "made_at", "model"]).any()
+
+
+def test_a_model_file_that_was_tampered_with_stops_the_job_in_one_line(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger(settings.tables)
+    before = len(ledger.read("forecasts"))
+    files = list((settings.workdir / "mlartifacts").rglob("parameters.json"))
+    kept = {file: file.read_text() for file in files}
+    for file, text in kept.items():
+        file.write_text(text.replace("0.94", "0.49"))
+    ledger.append("bars_history", _bars(170, 172))
+    monkeypatch.setenv("QTS_FORECAST__MODELS", '["ewma"]')
+    try:
+        assert cli.main(["forecast", "--once", "--json", "--workdir", str(settings.workdir)]) == 2
+    finally:
+        for file, text in kept.items():
+            file.write_text(text)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "is not the one that was registered" in told.err
+    assert len(ledger.read("forecasts")) == before
+    assert forecast.run(settings)["forecasts"] > 0  # with the file as it was, the batch is done
+
+
+@pytest.mark.slow
+def test_the_network_and_the_ensemble_go_from_training_to_forecasts(spark: SparkSession, tmp_path: Path) -> None:
+    models = ("lstm", "ensemble")
+    made = Settings(workdir=tmp_path, forecast=Forecast(models=models, buckets=2))
+    ledger = Ledger(made.tables)
+    ledger.append("bars_history", _bars(0, 390))
+    trained = train.run(made)
+    assert trained["models"]["lstm"]["methods"] == {"lstm": 3}
+    assert trained["models"]["ensemble"]["methods"] == {"ensemble": 2, "naive": 1}  # one never moves
+    job = forecast.Job(made)
+    assert job.next_batch()["mlflow_runs"] == 0
+    served = []
+    for day in range(390, 393):
+        ledger.append("bars_history", _bars(day, day + 1))
+        served.append(job.next_batch()["forecasts"])
+    assert served == [3 * len(models)] * 3
+    rows = ledger.read("forecasts").to_pandas()
+    assert set(rows["model"]) == set(models)
+    assert set(rows["version"]) == {"1"}
+    assert not rows.duplicated(["instrument", "target", "made_at", "model"]).any()
+    assert np.isfinite(rows.select_dtypes("float")).all(axis=None)
+    lively = rows[rows["instrument"] != "STILL"]
+    actual = lively.merge(_returns(), on=["instrument", "target_time"])
+    inside = (actual["lower_95"] <= actual["actual"]) & (actual["actual"] <= actual["upper_95"])
+    assert inside.groupby(actual["model"]).mean().between(0.9, 0.99).all()
+
+
+def _returns() -> pd.DataFrame:
+    bars = _bars(0, 393).to_pandas().sort_values(["instrument", "bar_time"])
+    bars["actual"] = np.log(bars["close"]).groupby(bars["instrument"]).diff()
+    return bars.rename(columns={"bar_time": "target_time"})[["instrument", "target_time", "actual"]]

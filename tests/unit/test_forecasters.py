@@ -246,6 +246,20 @@ def test_scores() -> None:
     assert Score().metrics("return") == {}
 
 
+def test_disorder_repeats_and_negative_variances_change_nothing() -> None:
+    rows = _rows(120, 2, 8)
+    clean = _history(
+        {**rows, "realised_variance": np.where(rows["times"] % 7 == 0, np.nan, rows["realised_variance"])}, 2
+    )
+    again = np.concatenate([np.arange(240), np.arange(0, 240, 3)])[::-1]
+    messy = {name: values[again] for name, values in rows.items()}
+    messy["realised_variance"] = np.where(messy["times"] % 7 == 0, -1e-4, messy["realised_variance"])
+    found = _history(messy, 2)
+    assert found.length.tolist() == clean.length.tolist()
+    for name in ("times", "returns", "variance"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(clean, name))
+
+
 def test_an_unknown_model_is_refused() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'ewma'"):
         build(["ewmaa"])

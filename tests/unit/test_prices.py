@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -54,6 +54,28 @@ def test_a_forecast_depends_on_its_past_alone(name: str) -> None:
     for field in fields(whole):
         np.testing.assert_array_equal(getattr(whole, field.name)[:109], getattr(part, field.name)[:109])
     assert np.isfinite(part.mean[99:]).all()
+
+
+@pytest.mark.parametrize("name", ["prophet", "lstm"])
+def test_a_state_that_is_carried_gives_the_bits_of_the_whole_history(name: str) -> None:
+    model, whole = build([name])[name], _history(130)
+    params = model.fit(whole.first(np.full(3, 100)))
+    together, last = model.run(params, whole)
+    _, state = model.run(params, _history(110))
+    for begin, end in ((109, 110), (110, 118), (118, 129)):
+        fresh = replace(
+            whole,
+            times=whole.times[begin:end],
+            returns=whole.returns[begin:end],
+            variance=whole.variance[begin:end],
+            length=np.full(3, end - begin),
+        )
+        forecasts, state = model.run(params, fresh, state)
+        for field in fields(forecasts["return"]):
+            expected = getattr(together["return"], field.name)[begin:end]
+            np.testing.assert_array_equal(getattr(forecasts["return"], field.name), expected)
+    for key, values in last.items():
+        np.testing.assert_array_equal(state[key], values)
 
 
 def test_a_history_that_ends_inside_the_training_window_gets_nothing() -> None:

@@ -75,7 +75,8 @@ class History:
 
         The variance proxy is the realised variance where that is finite and positive. Where a bar has none (one print
         a bar), it is the squared close-to-close log return: unbiased for the variance but very noisy. Rows without a
-        finite, positive close are missing bars and left out.
+        finite, positive close are missing bars and left out. Of rows of one instrument and time the one with the lowest
+        close counts.
 
         Args:
             instruments: names; `code` counts them from 0.
@@ -92,7 +93,10 @@ class History:
         rank = np.empty(len(instruments), np.int64)
         rank[sorted(range(len(instruments)), key=lambda n: instruments[n])] = np.arange(len(instruments))
         column, at, log_close, rv = rank[code[good]], times[good], np.log(close[good]), realised_variance[good]
-        order = np.lexsort((at, column))
+        order = np.lexsort((log_close, at, column))
+        repeated = np.zeros(len(order), np.bool_)
+        repeated[1:] = (column[order][1:] == column[order][:-1]) & (at[order][1:] == at[order][:-1])
+        order = order[~repeated]
         column, at, log_close, rv = column[order], at[order], log_close[order], rv[order]
         count = np.bincount(column, minlength=len(instruments)).astype(np.int64)
         row = np.arange(len(column)) - np.repeat(np.cumsum(count) - count, count) - 1

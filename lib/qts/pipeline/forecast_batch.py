@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -162,14 +163,17 @@ class Batch:
         return Position(self.start.survey, marks, online, snapshot)
 
     def _alerts(self) -> list[dict[str, str]]:
-        """What somebody should look at; also in the log, and with the summary in the table `batches`."""
+        """What somebody should look at: in the table `alerts`, in the log, and in the summary."""
         if not self.plan.get("registry_down"):
             return []
         champions = {model: version for model, version in self.plan["champions"].items() if version is not None}
         logger().warning("registry down", cause=self.plan["registry_down"], champions=champions)
-        return [
-            {"code": "registry_down", "message": f"{self.plan['registry_down']} Forecasts are by the last champions."}
-        ]
+        told = f"{self.plan['registry_down']} Forecasts are by the last champions."
+        alert = {"code": "registry_down", "severity": "warning", "message": told}
+        identity = f"{self.log.checkpoint}:{self.number}:{alert['code']}"
+        row = {"alert_id": identity, "at": datetime.fromisoformat(self.plan["now"]), "job": self.log.job, **alert}
+        self.log.append("alerts", self.number, pa.Table.from_pylist([row]))
+        return [alert]
 
     def _summary(
         self,

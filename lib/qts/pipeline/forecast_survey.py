@@ -48,7 +48,8 @@ class Survey:
             F.count("*").alias("bars"),
             F.min(at).alias("first"),
             F.max(at).alias("last"),
-            F.max_by("close", "bar_time").alias("close"),
+            # Of a bar that is there twice the lower close counts, as in `History.pack`.
+            F.max_by("close", F.struct(F.col("bar_time"), -F.col("close"))).alias("close"),
             F.collect_set("provenance").alias("labels"),
         )
         usable = bars.where((F.col("close") > 0) & (F.col("close") < float("inf")))
@@ -112,7 +113,7 @@ def new_bars(
     rows = pa.concat_tables(parts)
     rows = rows.append_column("at", rows["bar_time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
     rows = rows.filter((pc.field("close") > 0) & (pc.field("close") < float("inf")))
-    rows = rows.sort_by([("instrument", "ascending"), ("at", "ascending"), ("history", "ascending")])
+    rows = rows.sort_by([(key, "ascending") for key in ("instrument", "at", "history", "close")])
     names, at = np.array(rows["instrument"].to_pylist(), dtype=object), rows["at"].to_numpy()
     repeated = np.zeros(len(at), np.bool_)
     repeated[1:] = (names[1:] == names[:-1]) & (at[1:] == at[:-1])

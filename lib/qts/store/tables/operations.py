@@ -1,4 +1,4 @@
-"""What runs, how it does, and what people have told it: data quality, health, controls, batches, state."""
+"""What runs, how it does, what people have told it: data quality, health, alerts, controls, batches, state."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ DECLARED = (
         writer="monitor",
         replayed=("query_id", "run_id", "at", "rows_per_second", "duration_ms", "detail"),
         batched=False,
+    ),
+    Table(
+        "alerts",
+        "gold",
+        schema({"alert_id": STR, "at": TIME, "job": STR, "code": STR, "severity": STR, "message": STR}, BATCH),
+        key=("alert_id",),
+        writer="every streaming job",
+        replayed=("alert_id", "at", *REPLAYED),
     ),
     Table(
         "controls",
