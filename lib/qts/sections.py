@@ -217,7 +217,7 @@ class Bars(Section):
 class Forecast(Section):
     """Forecasters and when they are fitted."""
 
-    models: tuple[str, ...] = ("naive", "ewma", "log_har")
+    models: tuple[str, ...] = ("naive", "ewma", "log_har", "har_rls", "arima")
     train_fraction: float = Field(0.5, gt=0, lt=1)  # share of history that the first fit sees
     refit_every: int = Field(250, ge=1)  # bars
     min_history: int = Field(60, ge=2)  # bars

@@ -56,7 +56,8 @@ def _bars(bars: int, *, seed: int = 3, first: int = 0) -> pa.Table:
 
 
 def _settings(workdir: Path, **changes: Any) -> Settings:
-    return Settings(workdir=workdir, forecast=Forecast(**{"min_history": 60, "buckets": 3, **changes}))
+    own = {"models": ("naive", "ewma", "log_har"), "buckets": 3, **changes}
+    return Settings(workdir=workdir, forecast=Forecast(**own))
 
 
 def _read(settings: Settings) -> pd.DataFrame:

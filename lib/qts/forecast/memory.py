@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,24 +80,29 @@ class Memory:
             return np.asarray(step.accumulate(values, axis=0))
         return np.asarray(step.accumulate(np.concatenate([before[None], values]), axis=0)[1:])
 
-    def fold(self, name: str, start: Array, rows: int, step: Callable[[Array, int], Array]) -> Iterator[Array]:
-        """What a recursion holds after each row, where a step looks back at the row before.
+    def decayed(self, name: str, values: Array, decay: Array) -> Array:
+        """S(t) = decay S(t-1) + x(t), from S(-1) = 0, of values that look back at the row before.
 
-        It goes on from the last row that was seen: rows that are kept for windows alone are not stepped through again.
+        It goes on from the last row that was seen, for the values of rows that are kept for windows alone cannot be
+        known again.
 
         Args:
-            start: before the first row of a history, first axis N.
-            step: from what was held and the row's number.
+            values: x, shape (T, N, K).
+            decay: of each column, shape (N,).
+
+        Returns:
+            Shape (T, N, K); what was carried in rows that had been seen.
         """
-        before = self.before(name)
-        held = last = start if before is None else before
-        for row in range(rows):
-            if before is None or row >= KEPT:
-                held = step(held, row)
-                here = (row < self.length).reshape(-1, *(1,) * (held.ndim - 1))
-                last = np.where(here, held, last)
-            yield held
-        self.after[name] = last
+        before, found = self.before(name), np.empty_like(values)
+        seen = 0 if before is None else KEPT
+        held = np.zeros(values.shape[1:]) if before is None else before
+        found[:seen] = held
+        for n, weight in enumerate(decay):
+            start = (weight * held[n])[None]
+            found[seen:, n], _ = lfilter([1.0], [1.0, -weight], values[seen:, n], axis=0, zi=start)
+        last = np.maximum(self.length - 1, 0)
+        self.after[name] = found[last, np.arange(len(last))] if len(found) else held
+        return found
 
     def exponential(self, name: str, values: Array, decay: Array) -> Array:
         """s(t+1) = decay s(t) + (1 - decay) x(t+1) along axis 0, started from the mean of the first 20 rows.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from qts.forecast.conformal import AdaptiveConformal
 from qts.forecast.history import History
 from qts.forecast.memory import part_of, replaced
 from qts.forecast.point import registry
-from qts.forecast.point.base import COVERAGES, Panel, PointModel, load, rows_of, save
+from qts.forecast.point.base import COVERAGES, Panel, PointModel, Predictive, load, rows_of, save
 from qts.market.bar import Array, IntArray, State
 
 _FEWEST = 10  # bars
@@ -110,30 +110,38 @@ class PriceForecaster:
         }
         found, after = self._onward(state, history, trained)
         here = np.flatnonzero(reached & (trained > 0))
-        figures = self._figures(state)
-        for name, values in figures.items():
+        for name, values in _figures(state, self._said(state)).items():
             getattr(found, name)[trained[here] - 1, here] = values[here]
         return found, after
 
     def _onward(self, state: State, history: History, first: IntArray) -> tuple[Forecast, State]:
         """Forecasts after each bar from row `first` of each column on, and the state at the end."""
         found, every = Forecast.empty(history.returns.shape), np.arange(len(first))
+        said = self._said(state)
         for i in range(int((history.length - first).max(initial=0))):
             inside = first + i < history.length
             row = np.where(inside, first + i, 0)
-            state = self._step(state, history.returns[row, every], history.times[row, every], inside)
-            here = np.flatnonzero(inside)
-            for name, values in self._figures(state).items():
+            state = self._step(state, said, history.returns[row, every], history.times[row, every], inside)
+            here, said = np.flatnonzero(inside), self._said(state)
+            for name, values in _figures(state, said).items():
                 getattr(found, name)[row[here], here] = values[here]
         return found, state
 
-    def _step(self, state: State, change: Array, at: IntArray, inside: Any) -> State:
-        """The state after one more bar of the columns that have one."""
-        model, own = self._build(), _own(state)
-        ahead, total = model.forecast(own, 1), state["total"] + np.where(inside, change, 0.0)
+    def _said(self, state: State) -> _Said:
+        """What is said of the next level."""
+        return _Said(self._build().forecast(_own(state), 1), _CONFORMAL.interval(_conformal(state)))
+
+    def _step(self, state: State, said: _Said, change: Array, at: IntArray, inside: Any) -> State:
+        """The state after one more bar of the columns that have one.
+
+        Args:
+            said: of that bar, before it came.
+        """
+        own, total = _own(state), state["total"] + np.where(inside, change, 0.0)
         value = np.where(inside, total - state["anchor"] + state["level"], np.nan)
-        conformal = _CONFORMAL.update(_conformal(state), (value - ahead.mean[:, 0]) / ahead.sd[:, 0])
-        stepped = model.update(own, value, np.where(inside, at, 0))
+        score = (value - said.level.mean[:, 0]) / said.level.sd[:, 0]
+        conformal = _CONFORMAL.update(_conformal(state), score, said.bounds)
+        stepped = self._build().update(own, value, np.where(inside, at, 0))
         if not inside.all():
             stepped = {key: _where(key, inside, values, own[key]) for key, values in stepped.items()}
         return {
@@ -142,18 +150,6 @@ class PriceForecaster:
             **{f"conformal.{key}": v for key, v in conformal.items()},
             "total": total,
         }
-
-    def _figures(self, state: State) -> dict[str, Array]:
-        """The next return's distribution: that of the next level, less the level now."""
-        ahead, bounds = self._build().forecast(_own(state), 1), _CONFORMAL.interval(_conformal(state))
-        level = state["total"] - state["anchor"] + state["level"]
-        mean, sd = ahead.mean[:, 0] - level, ahead.sd[:, 0]
-        found = {"mean": mean, "sd": sd}
-        for side, at, tail in (("lower", bounds[0], -1), ("upper", bounds[1], 1)):
-            for i, coverage in enumerate(COVERAGES):
-                own = ahead.quantile((1 + tail * coverage) / 2)[:, 0] - level
-                found[f"{side}_{100 * coverage:.0f}"] = np.where(np.isnan(at[:, i]), own, mean + sd * at[:, i])
-        return found
 
     def _unfitted(self, history: History, n: int) -> Params:
         bars = int(history.length[n])
@@ -172,6 +168,28 @@ def price_forecasters() -> dict[str, Callable[[], PriceForecaster]]:
         return lambda: PriceForecaster(name, lambda: registry.build([model])[model])
 
     return {name: maker(name, model) for name, model in _NAMES.items()}
+
+
+class _Said(NamedTuple):
+    """The distribution of the next level, and the bounds of its score."""
+
+    level: Predictive
+    bounds: tuple[Array, Array]
+
+
+def _figures(state: State, said: _Said) -> dict[str, Array]:
+    """The next return's distribution: that of the next level, less the level now."""
+    level = state["total"] - state["anchor"] + state["level"]
+    mean, sd = said.level.mean[:, 0] - level, said.level.sd[:, 0]
+    found = {"mean": mean, "sd": sd}
+    for side, at, tail in (("lower", said.bounds[0], -1), ("upper", said.bounds[1], 1)):
+        for i, coverage in enumerate(COVERAGES):
+            calibrated = mean + sd * at[:, i]
+            if np.isnan(calibrated).any():  # too few errors yet
+                own = said.level.quantile((1 + tail * coverage) / 2)[:, 0] - level
+                calibrated = np.where(np.isnan(at[:, i]), own, calibrated)
+            found[f"{side}_{100 * coverage:.0f}"] = calibrated
+    return found
 
 
 def _own(state: State) -> State:
