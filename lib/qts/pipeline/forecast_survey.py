@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from qts.errors import StoreError
 from qts.forecast.history import FURTHER
 from qts.pipeline.history import done_between
 from qts.store.ledger import Ledger
@@ -96,8 +97,17 @@ def new_bars(
 
     Returns:
         Columns instrument, at (microseconds), close, realised_variance, FURTHER and provenance; None where there are
-        more than `MOST_NEW`.
+        more than `MOST_NEW`, or where nobody knows any more what the plan before saw.
     """
+    try:
+        return _new_bars(ledger, before, now, interval, survey)
+    except StoreError:  # a version is gone, with the logs that maintenance cleans up
+        return None
+
+
+def _new_bars(
+    ledger: Ledger, before: Mapping[str, int], now: Mapping[str, int], interval: str, survey: Survey
+) -> pa.Table | None:
     mine = pc.field("interval") == interval
     parts = []
     past = before["bars_history"], now["bars_history"]
