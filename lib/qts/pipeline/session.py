@@ -36,18 +36,6 @@ _COMMON = {
     "spark.sql.debug.maxToStringFields": "200",
 }
 
-_UNIQUE = ("event_time", "event_ns", "source_offset", "vendor_id")
-_LABELS = ("kind", "side", "venue", "vendor_id", "provenance", "source", "source_partition", "checkpoint_id")
-
-#: Half of the time of a write of ticks would go into what nobody reads: a dictionary of columns in which hardly a value
-#: comes twice, the lowest and highest of labels, and how many nulls there are page by page. (A session that already
-#: runs, as on Databricks, keeps its own ways.)
-_PARQUET = {
-    "spark.hadoop.parquet.size.statistics.enabled": "false",
-    **{f"spark.hadoop.parquet.enable.dictionary#{name}": "false" for name in _UNIQUE},
-    **{f"spark.hadoop.parquet.column.statistics.enabled#{name}": "false" for name in _LABELS},
-}
-
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -88,7 +76,7 @@ def spark_session(settings: Settings) -> SparkSession:
     builder = SparkSession.builder.appName("qts")
     if wanted.master is not None:
         builder = builder.master(wanted.master)
-    conf = _COMMON | _DELTA | _PARQUET
+    conf = _COMMON | _DELTA
     if not submitted:
         conf |= _jar_conf() | {"spark.driver.memory": wanted.driver_memory}
     if (wanted.master or "").startswith("local"):

@@ -126,7 +126,10 @@ def maintain(settings: Settings, *, retention: str = "7d") -> dict[str, Any]:
         else:
             ledger.open(name).optimize.compact()
         delta = ledger.open(name)
-        deleted = delta.vacuum(retention_hours=max(keep // 3600, 1), dry_run=False, enforce_retention_duration=False)
+        # In full: a crash may leave files that were staged and that no commit has ever named.
+        deleted = delta.vacuum(
+            retention_hours=max(keep // 3600, 1), dry_run=False, enforce_retention_duration=False, full=True
+        )
         delta.create_checkpoint()
         done[name] = {"files_before": before, "files_after": len(delta.file_uris()), "vacuumed": len(deleted)}
     return {"tables": done, "retention": str(timedelta(seconds=keep))}

@@ -2,7 +2,7 @@
 
 A task writes the rows that it has at hand, wherever it runs, and hands back what Delta has to know of the file. One
 commit (`Ledger.commit`) then shows all files of a batch at once, or none. Files that no commit ever names are what a
-crash leaves; `qts tables maintain` deletes them.
+crash leaves; `qts maintain` deletes them.
 """
 
 from __future__ import annotations
