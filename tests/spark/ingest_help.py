@@ -74,11 +74,12 @@ def lander(
     instruments: Any = "any",
     suite: Suite = GATE,
     limits: Limits = LIMITS,
+    about: int | None = 1,
 ) -> Lander:
-    """A lander whose batches are candidates already, and small ones if `SMALL` of `validate` says so."""
+    """A lander whose batches are candidates already; `about` is what is known of their size."""
     ledger = Ledger(root)
     create_table(spark, root, "ticks")
-    stream = SourceStream("feed", MAPPING, spark.range(0), lambda frame: Batch(frame, 1))
+    stream = SourceStream("feed", MAPPING, spark.range(0), lambda frame: Batch(frame, about))
     return Lander(stream, "ticks", ledger, BatchLog(ledger, "ingest", checkpoint), limits, instruments, suite)
 
 

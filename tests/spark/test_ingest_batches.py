@@ -73,15 +73,17 @@ def messy(seed: int, count: int = 400):
     return sorted(rows, key=lambda r: (r["source_partition"], r["source_offset"]))
 
 
-@pytest.mark.parametrize(("cuts", "small"), [(1, 50_000), (3, 50_000), (10, 50_000), (1, 0), (3, 0)])
-def test_a_messy_stream_is_judged_by_the_book_wherever_it_is_cut(spark, tmp_path, monkeypatch, cuts, small):
-    """Cut or whole, marked in this process or by Spark."""
+@pytest.mark.parametrize(
+    ("cuts", "small", "about"), [(1, 50_000, 1), (3, 50_000, 1), (10, 50_000, None), (1, 0, 1), (3, 0, 1)]
+)
+def test_a_messy_stream_is_judged_by_the_book_wherever_it_is_cut(spark, tmp_path, monkeypatch, cuts, small, about):
+    """Cut or whole, in this process or by Spark; of unknown size, first by Spark and then here."""
     monkeypatch.setattr(validate, "SMALL", small)
     rows = messy(seed=5, count=300)
     book = Book(LIMITS)
     now = int(datetime.now(UTC).timestamp()) * SECOND
     expected = {(r["source_partition"], r["source_offset"]): book.judge(r, now) for r in rows}
-    land = lander(spark, tmp_path)
+    land = lander(spark, tmp_path, about=about)
     for batch, part in enumerate(np.array_split(np.arange(len(rows)), cuts)):
         land(candidates(spark, [rows[i] for i in part]), batch)
     assert positions(land.ledger, "ticks") == sorted(place for place, codes in expected.items() if not codes)

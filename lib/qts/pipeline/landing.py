@@ -7,7 +7,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ from qts.pipeline.look import written
 from qts.pipeline.marks import Held
 from qts.pipeline.memory import Memory
 from qts.pipeline.rules import Landing, headline_rules, index_rules, tick_rules
-from qts.pipeline.sources import SourceStream
+from qts.pipeline.sources.stream import Batch, SourceStream
 from qts.pipeline.validate import Accepted, Judge, Verdict
 from qts.store.ledger import Ledger
 from qts.store.staging import Staging
@@ -70,6 +70,21 @@ class Counts:
         }
 
 
+@dataclass
+class _Kept:
+    """What need not be found out again for every batch; nothing that is written depends on it.
+
+    Attributes:
+        landings: rules by what they are made of, for it takes a while to put the same expressions together.
+        registered: instruments that have been seen in their table, which nothing is ever taken from.
+        rows: of the batch before.
+    """
+
+    landings: dict[str, Landing] = field(default_factory=dict)
+    registered: set[str] = field(default_factory=set)
+    rows: int | None = None
+
+
 @dataclass(frozen=True)
 class Lander:
     """Lands the batches of one source; a batch that is repeated, whole or after a crash, changes nothing.
@@ -91,10 +106,7 @@ class Lander:
     limits: Limits
     instruments: tuple[str, ...] | str
     suite: Suite
-    #: Rules of earlier batches, for it takes a while to put the same expressions together again.
-    _landings: dict[str, Landing] = field(default_factory=dict)
-    #: Instruments that have been seen in their table, which nothing is ever taken from.
-    _registered: set[str] = field(default_factory=set)
+    _kept: _Kept = field(default_factory=_Kept)
 
     def __call__(self, frame: DataFrame, batch: int) -> None:
         """The foreachBatch function.
@@ -113,7 +125,8 @@ class Lander:
         held = Held(frame.sparkSession, self.ledger, plan["versions"].get("ticks", -1))
         staging = self._staging(self.into, plan, batch)
         judge = Judge(landing, glance, limits, memory, held, self._columns(), staging, self.stream.domain_prefix)
-        verdict = self._reading(lambda: judge.judge(self.stream.batch(frame), batch))
+        verdict = self._reading(lambda: judge.judge(self._sized(self.stream.batch(frame)), batch))
+        self._kept.rows = verdict.rows
         try:
             refused, counts = self._reading(lambda: self._count(verdict, batch))
             self._gate(verdict, counts, plan, batch)
@@ -132,6 +145,10 @@ class Lander:
         self.log.done(batch, {"source": self.stream.name, "table": self.into, **counts.summary()})
         logger(job="ingest").info("batch landed", source=self.stream.name, batch=batch, **counts.summary())
 
+    def _sized(self, batch: Batch) -> Batch:
+        """With the size of the batch before in place of one that the source does not know."""
+        return batch if batch.about is not None else replace(batch, about=self._kept.rows)
+
     def _plan(self) -> dict[str, Any]:
         return {
             "now": datetime.now(UTC).isoformat(),
@@ -147,9 +164,10 @@ class Lander:
         """The limits, the rules at the plan's time, and what of them does not depend on it."""
         limits, now = Limits(**plan["limits"]), pd.Timestamp(plan["now"]).value
         key = json.dumps([plan["limits"], plan["instruments"], plan["sized"]])
-        if key not in self._landings:
-            self._landings[key] = self._landing(limits, now, plan)
-        known = self._landings[key]
+        landings = self._kept.landings
+        if key not in landings:
+            landings[key] = self._landing(limits, now, plan)
+        known = landings[key]
         return limits, known.until(now + limits.future_tolerance), known.trusting
 
     def _landing(self, limits: Limits, now: int, plan: Mapping[str, Any]) -> Landing:
@@ -211,7 +229,7 @@ class Lander:
         for name, kind in zip(seen["instrument"], seen["kind"], strict=True):
             # Trades are prices that were paid; an instrument that has some is priced from them.
             kinds[name] = "trade" if "trade" in (kind, kinds.get(name)) else kind
-        if self._registered.issuperset(kinds):
+        if self._kept.registered.issuperset(kinds):
             return
         with _registering:
             known = set(self.ledger.read("instruments", columns=("instrument",))["instrument"].to_pylist())
@@ -220,7 +238,7 @@ class Lander:
                 rows = {name: [value] * len(new) for name, value in DEFAULTS.items()}
                 rows |= {"instrument": new, "price_from": [kinds[name] for name in new]}
                 self.ledger.append("instruments", pa.table(rows), transaction=(self.log.checkpoint, batch))
-        self._registered.update(kinds)
+        self._kept.registered.update(kinds)
 
     def _staging(self, name: str, plan: Mapping[str, Any], batch: int) -> Staging:
         """Where the batch's rows for a table are written, with what is the same in all of them."""
