@@ -69,7 +69,10 @@ def test_experiments_as_spark_tasks_give_the_same_bits(spark: SparkSession):
         Experiment("random", {"random": Random(hold=2)}),
         Experiment("fails", {"hold": BuyAndHold()}, instruments=("XX",)),
     ]
-    here, there = in_process(chosen, seen, Terms()), spark_runner(spark)(chosen, seen, Terms())
+    spent: list[float] = []
+    here, there = in_process(chosen, seen, Terms()), spark_runner(spark, spent)(chosen, seen, Terms())
+    assert len(spent) == len(chosen)
+    assert min(spent) >= 0 < sum(spent)
     for left, right in zip(here, there, strict=True):
         assert left.error == right.error
         assert left.identity == right.identity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -262,8 +263,12 @@ def _runner(settings: Settings) -> Runner:
     return spark_runner(spark_session(settings))
 
 
-def spark_runner(spark: SparkSession) -> Runner:
-    """Runs experiments as Spark tasks, one each, the longest first; all that they need travels with the function."""
+def spark_runner(spark: SparkSession, spent: list[float] | None = None) -> Runner:
+    """Runs experiments as Spark tasks, one each, the longest first; all that they need travels with the function.
+
+    Args:
+        spent: gets the CPU seconds of each experiment in its task, without its start.
+    """
 
     def run_all(experiments: Sequence[Experiment], market: Market, terms: Terms) -> list[Outcome]:
         if not experiments:
@@ -272,7 +277,10 @@ def spark_runner(spark: SparkSession) -> Runner:
         # A partition for each number, without a shuffle: round-robin over partitions may put several into one task.
         places = spark.range(0, len(order), 1, len(order))
         work = _running([experiments[place] for place in order], market, terms)
-        done = {int(row["id"]): row["result"] for row in places.mapInPandas(work, "id long, result binary").collect()}
+        rows = places.mapInPandas(work, "id long, result binary, cpu double").collect()
+        done = {int(row["id"]): row["result"] for row in rows}
+        if spent is not None:
+            spent.extend(float(row["cpu"]) for row in rows)
         # Bytes that our own tasks have just made: nothing here is read from outside.
         outcomes = {place: pickle.loads(done[number]) for number, place in enumerate(order)}  # noqa: S301
         return [outcomes[place] for place in range(len(experiments))]
@@ -285,8 +293,11 @@ def _running(
 ) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
     def tasks(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for batch in batches:
-            outcomes = [run_one(experiments[number], market, terms) for number in batch["id"]]
-            yield pd.DataFrame({"id": batch["id"], "result": [pickle.dumps(each) for each in outcomes]})
+            for number in batch["id"]:
+                began = time.process_time()
+                outcome = run_one(experiments[number], market, terms)
+                cpu = time.process_time() - began
+                yield pd.DataFrame({"id": [number], "result": [pickle.dumps(outcome)], "cpu": [cpu]})
 
     return tasks
 
