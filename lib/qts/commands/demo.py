@@ -10,7 +10,6 @@ from qts.commands.common import Config, Json, Summary, Workdir, load, report
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 _TOLD = {
     "ingest": "ticks, indices: checked and landed in Delta",
@@ -87,7 +86,7 @@ def show(console: Console, summary: Summary) -> None:
             f"(worst {account['max_drawdown']:.1%}), trading {account['trading_state']}."
         )
     if summary["performance"]:
-        console.print(_performance(summary["performance"]))
+        beside(console, summary["performance"])
     console.print(f"All prices and profits above: {summary['provenance']}. Paper trading; no claim of skill.")
     spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in summary["seconds"].items())
     console.print(f"\nSeconds: {spent}; {sum(summary['seconds'].values()):.0f} in all.")
@@ -103,29 +102,23 @@ def show(console: Console, summary: Summary) -> None:
         console.print(f"  {command}", soft_wrap=True)
 
 
-def _performance(figures: Summary) -> Table:
-    """The account beside buying and holding, with what the prices are."""
+def beside(console: Console, figures: Summary) -> None:
+    """The account beside buying and holding, and what the prices are."""
     from rich.table import Table
 
-    source = "simulated path" if figures["provenance"] == "simulated_path" else "replayed"
-    table = Table("", "return", "a year", "Sharpe", "worst drawdown", "", box=None)
-    for column in table.columns[1:5]:
+    table = Table("", "return", "a year", "Sharpe", "worst drawdown", box=None)
+    for column in table.columns[1:]:
         column.justify = "right"
+    shapes = {"total_return": "+.1%", "annual_return": "+.1%", "sharpe": ".2f", "max_drawdown": ".1%"}
     for name, label in (("account", "account"), ("buy_and_hold", "buy and hold")):
         own = figures[name]
-        sharpe = "-" if own["sharpe"] != own["sharpe"] else f"{own['sharpe']:.2f}"
-        what = f"net of costs, prices: {source}"
-        if name == "buy_and_hold":
-            what = f"the same {figures['instruments']} instruments in equal parts; {what}"
-        table.add_row(
-            label,
-            f"{own['total_return']:+.1%}",
-            f"{own['annual_return']:+.1%}",
-            sharpe,
-            f"{own['max_drawdown']:.1%}",
-            what,
-        )
-    return table
+        table.add_row(label, *("-" if own[key] is None else format(own[key], shape) for key, shape in shapes.items()))
+    console.print(table)
+    source = "simulated path" if figures["provenance"] == "simulated_path" else "replayed"
+    console.print(
+        f"Both net of costs, prices: {source}. "
+        f"Buy and hold: the same {figures['instruments']} instruments in equal parts."
+    )
 
 
 def register(app: typer.Typer) -> None:

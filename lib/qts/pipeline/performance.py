@@ -12,6 +12,7 @@ from qts.backtest.calendar import periods_per_year
 from qts.backtest.metrics import of_returns
 from qts.market.bar import FIELDS, Array, IntArray
 from qts.pipeline.deskplan import configuration, side_versions, trade_config, universe
+from qts.pipeline.experiments import plain
 from qts.pipeline.trade_batch import panel_of
 from qts.settings import Settings
 from qts.store.ledger import Ledger
@@ -25,7 +26,8 @@ def performance(settings: Settings, ledger: Ledger) -> dict[str, Any]:
     The benchmark takes all tradable instruments in equal parts, decided at the first bar and filled at the next price.
 
     Returns:
-        account and buy_and_hold: {total_return, annual_return, volatility, sharpe, max_drawdown}, the last at most 0;
+        account and buy_and_hold: {total_return, annual_return, volatility, sharpe, max_drawdown}, the last at most 0,
+        None where a figure is not defined;
         from, to: bar times; instruments: how many are held; provenance: of the prices. Empty before a second bar.
     """
     config = trade_config(configuration(settings))
@@ -52,6 +54,6 @@ def performance(settings: Settings, ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _figures(returns: Array, times: IntArray) -> dict[str, float]:
+def _figures(returns: Array, times: IntArray) -> dict[str, float | None]:
     figures = of_returns(returns, periods_per_year(times))
-    return {name: figures[name] for name in _FIGURES}
+    return dict(plain({name: figures[name] for name in _FIGURES}))
