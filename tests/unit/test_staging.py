@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -57,13 +58,17 @@ def test_a_commit_shows_all_files_at_once_and_only_once(ledger):
     assert {path.name for path in ledger.path("ticks").glob("*.parquet")} == {file.path for file in files}
 
 
-def test_two_ledgers_commit_beside_each_other(ledger):
-    other = Ledger(ledger.root)
-    assert other.version("ticks") == ledger.version("ticks")
-    assert ledger.commit("ticks", staging(ledger).write(ticks("A")), transaction=("c", 0))
-    assert other.commit("ticks", staging(other).write(ticks("B")), transaction=("d", 0))
-    assert ledger.read("ticks", done_only=False).num_rows == 2
-    assert (ledger.transaction("ticks", "c"), ledger.transaction("ticks", "d")) == (0, 0)
+def test_sources_commit_beside_each_other_and_none_is_lost(ledger):
+    """Each source has a thread and a ledger of its own; all go on from whatever version the others have made."""
+
+    def land(application):
+        own = Ledger(ledger.root)
+        return [own.commit("ticks", staging(own).write(ticks("A")), transaction=(application, b)) for b in range(10)]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(all(done) for done in pool.map(land, "abcd"))
+    assert ledger.read("ticks", done_only=False).num_rows == 40
+    assert {ledger.transaction("ticks", application) for application in "abcd"} == {9}
 
 
 def test_the_log_knows_in_which_span_of_time_a_file_lies(ledger):
