@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from qts.errors import ModelUnavailable
 from qts.forecast.base import Params
 from qts.forecast.history import FURTHER, History
 from qts.forecast.registry import build
@@ -142,7 +143,10 @@ class Position:
         if "online" not in last:
             return cls(survey, marks, None, number)
         told = json.loads(last["online"])
-        used = {model: bundles(model, version) for model, version in told["versions"].items()}
+        try:
+            used = {model: bundles(model, version) for model, version in told["versions"].items()}
+        except ModelUnavailable:  # somebody deleted a version: the next batch reads the history, with the champions
+            return cls(survey, marks, None, number)
         whole = log.load_state(told["snapshot"])
         found = Online.of(
             told["versions"], ((k.removeprefix(_STATE), v) for k, v in whole.items() if k.startswith(_STATE))
