@@ -58,7 +58,7 @@ class Ledger:
             DeltaTable.create(str(self.path(name)), schema=declared.schema, mode="ignore")
         except (OSError, DeltaError) as error:
             raise StoreError(
-                f"Table {name!r} cannot be made in {self.root}: {_first_line(error)}. "
+                f"Table {name!r} cannot be made in {self.root}: {_one_line(error)}. "
                 "Name a folder you can write in (--workdir)."
             ) from error
 
@@ -143,7 +143,7 @@ class Ledger:
             )
         except (OSError, DeltaError) as error:
             raise StoreError(
-                f"Table {name!r} in {self.root} refused {rows.num_rows} rows: {_first_line(error)}. "
+                f"Table {name!r} in {self.root} refused {rows.num_rows} rows: {_one_line(error)}. "
                 "Free disk space or grant write access, then start the job again; the batch will be replayed."
             ) from error
         return True
@@ -178,7 +178,7 @@ class Ledger:
             )
         except (OSError, DeltaError) as error:
             raise StoreError(
-                f"Table {name!r} in {self.root} refused a commit of {len(files)} files: {_first_line(error)}. "
+                f"Table {name!r} in {self.root} refused a commit of {len(files)} files: {_one_line(error)}. "
                 "Free disk space or grant write access, then start the job again; the batch will be replayed."
             ) from error
         return True
@@ -316,5 +316,6 @@ def _refuse_checked(declared: Table) -> None:
         raise StoreError(f"Table {declared.name!r} has checks: only its own job writes it, by staged files.")
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+def _one_line(error: Exception) -> str:
+    """All of an error's lines as one: delta-rs puts the cause, such as a full disk, below the rest."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
