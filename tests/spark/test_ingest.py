@@ -166,7 +166,7 @@ def test_one_source_fails_and_the_others_end_cleanly(spark, tmp_path, trades, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(Lander, "_count", broken)
-        with pytest.raises(StoreError, match="No space left on device"):
+        with pytest.raises(OSError, match="No space left on device"):
             ingest.run(config, once=True)
     assert len(positions(Ledger(config.tables), "ticks")) == 3
     told = ingest.run(config, once=True)  # the vendor's ids are there already, under the other source
