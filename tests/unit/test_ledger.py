@@ -261,6 +261,9 @@ def test_arrow_opens_files_without_python(ledger, monkeypatch):
     monkeypatch.setattr(DeltaStorageHandler, "open_input_file", refused)
     ledger.append("controls", controls("a"))
     assert ledger.read("controls")["control_id"].to_pylist() == ["a"]
+    ledger.append("controls", controls("b"))
+    added = ledger.added("controls", 1, 2, ["control_id"], pc.field("action") == "x", 10)
+    assert added["control_id"].to_pylist() == ["b"]
 
 
 @pytest.mark.slow

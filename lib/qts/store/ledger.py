@@ -238,7 +238,7 @@ class Ledger:
         if now < 0 or now == before:
             return table(name).schema.empty_table().select(list(columns))
         handle = self._at(name, now)
-        root, dataset = str(self.path(name)), handle.to_pyarrow_dataset()
+        root, dataset = str(self.path(name)), _dataset(handle, self.path(name))
         old = [] if before < 0 else self.open(name, before).file_uris()
         known = {uri.removeprefix(root).lstrip("/") for uri in old}
         fragments = [part for part in dataset.get_fragments() if part.path.lstrip("/") not in known]
