@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from qts.pipeline import look
 from qts.pipeline.look import KEYS, Look, merged
+from qts.store.columns import table_of
 from qts.store.ledger import Ledger
 from qts.store.staging import Staging
 
@@ -122,7 +123,7 @@ def test_tasks_findings_are_put_together():
     rows = [full(place, {**dict.fromkeys(("identified",), True), **more}) for place, more in enumerate(MORE)]
     tasks = [pa.Table.from_pylist(part, SCHEMA) for part in (rows[:2], rows[2:])]
     packed = [row for task in tasks for part in LOOK(iter(task.to_batches())) for row in part.to_pylist()]
-    pieces = pa.concat_tables([look._unpacked(row["pieces"]) for row in packed])
+    pieces = pa.concat_tables([table_of(row["pieces"]) for row in packed])
     assert pieces.num_rows == 2
     assert len(merged(pieces)) == 1
     assert looked(look.Found(merged(pieces), None)) == by_hand(rows)

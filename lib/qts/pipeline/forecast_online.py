@@ -23,7 +23,7 @@ from qts.mlops.bundle import Bundle
 from qts.pipeline.batches import BatchLog
 from qts.pipeline.forecast_buckets import forecast_rows
 from qts.pipeline.forecast_survey import Survey
-from qts.store.columns import arrays_bytes, arrays_of
+from qts.store.columns import arrays_bytes, arrays_of, table_bytes, table_of
 
 #: Batches between two snapshots. A snapshot of 1,000 instruments takes some megabytes a model, a bar of them 50 kB.
 _EVERY = 20
@@ -125,7 +125,7 @@ class Position:
             parts["online"] = json.dumps({"snapshot": snapshot, "versions": dict(self.online.versions)}).encode()
             parts |= self.online.parts() if new is None or whole else {}
         if new is not None:
-            parts["bars"] = _table_bytes(new)
+            parts["bars"] = table_bytes(new, "zstd")
         log.save_state(number, parts)
         return Position(self.survey, self.marks, self.online, snapshot)
 
@@ -153,7 +153,7 @@ class Position:
         )
         before = Survey.from_json(whole["survey"])
         for batch in range(told["snapshot"] + 1, number + 1):
-            new = _table_of(log.load_state(batch)["bars"])
+            new = table_of(log.load_state(batch)["bars"])
             if found is not None:
                 found, _ = found.advance(used, before, new, interval)
             before = before.after(new)
@@ -203,14 +203,3 @@ def _like(parts: list[State], key: str) -> Any:
             for part in parts
         ]
     )
-
-
-def _table_bytes(rows: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(rows)
-    return bytes(sink.getvalue())
-
-
-def _table_of(data: bytes) -> pa.Table:
-    return pa.ipc.open_stream(pa.py_buffer(data)).read_all()

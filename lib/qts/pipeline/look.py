@@ -18,10 +18,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 
 from qts.market.bar import IntArray
 from qts.market.sequence import stretches
+from qts.store.columns import table_bytes, table_of
 from qts.store.staging import Staged, StagedFile, Staging
 
 #: Rows that are looked at, and written as a row group, together.
@@ -101,10 +102,9 @@ class Look:
     def spread(self, rows: DataFrame) -> Found:
         """Looks at all rows where they are, in one job."""
         packed = rows.mapInArrow(self, _PACKED).collect()
-        pieces = pa.concat_tables([_unpacked(row["pieces"]) for row in packed] or [_FIGURES.empty_table()])
-        seen = pa.concat_tables([_unpacked(row["stretches"]) for row in packed] or [_STRETCHES.empty_table()])
-        files = [Staged(**given) for row in packed for given in json.loads(row["files"])]
-        return Found(merged(pieces), seen.to_pandas(), tuple(files))
+        pieces = pa.concat_tables([table_of(row["pieces"]) for row in packed] or [_FIGURES.empty_table()])
+        seen = pa.concat_tables([table_of(row["stretches"]) for row in packed] or [_STRETCHES.empty_table()])
+        return Found(merged(pieces), seen.to_pandas(), _all_of(packed))
 
     def here(self, rows: pa.Table) -> Found:
         """Looks at rows in this process."""
@@ -114,7 +114,11 @@ class Look:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """A task's findings, packed."""
         pieces, seen, files = self._over(batches)
-        row = {"pieces": _packed(pieces), "stretches": _packed(seen), "files": json.dumps([asdict(f) for f in files])}
+        row = {
+            "pieces": table_bytes(pieces),
+            "stretches": table_bytes(seen),
+            "files": _as_text(files),
+        }
         yield pa.RecordBatch.from_pylist([row])
 
     def _over(self, batches: Iterable[pa.RecordBatch]) -> tuple[pa.Table, pa.Table, list[Staged]]:
@@ -152,13 +156,22 @@ class _Write:
         with self.staging.open() as file:
             for rows in _chunks(batches):
                 file.write(rows)
-        yield pa.RecordBatch.from_pylist([{"files": json.dumps([asdict(each) for each in file.staged])}])
+        yield pa.RecordBatch.from_pylist([{"files": _as_text(file.staged)}])
 
 
 def written(rows: DataFrame, staging: Staging) -> tuple[Staged, ...]:
     """The files of rows that were judged before, written where the rows are."""
     packed = rows.mapInArrow(_Write(staging), "files string").collect()
-    return tuple(Staged(**given) for row in packed for given in json.loads(row["files"]))
+    return _all_of(packed)
+
+
+def _as_text(files: Iterable[Staged]) -> str:
+    return json.dumps([asdict(file) for file in files])
+
+
+def _all_of(rows: Iterable[Row]) -> tuple[Staged, ...]:
+    """The files that tasks tell of in their column `files`."""
+    return tuple(Staged(**given) for row in rows for given in json.loads(row["files"]))
 
 
 class _View:
@@ -275,14 +288,3 @@ def _chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
             held, count = [], 0
     if held:
         yield pa.Table.from_batches(held)
-
-
-def _packed(rows: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
-    return bytes(sink.getvalue())
-
-
-def _unpacked(blob: bytes) -> pa.Table:
-    return pa.ipc.open_stream(pa.py_buffer(blob)).read_all()

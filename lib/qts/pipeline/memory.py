@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from qts.market.quality import NEVER
+from qts.store.columns import frame_of, table_bytes
 
 _ORDER = pa.schema(
     {
@@ -87,12 +88,9 @@ def _newest(order: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write(rows: pd.DataFrame, schema: pa.Schema) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(pa.Table.from_pandas(rows, schema=schema, preserve_index=False))
-    return bytes(sink.getvalue())
+    return table_bytes(pa.Table.from_pandas(rows, schema=schema, preserve_index=False), "zstd")
 
 
 def _read(blob: bytes) -> pd.DataFrame:
-    rows = pa.ipc.open_stream(pa.py_buffer(blob)).read_all().to_pandas()
+    rows = frame_of(blob)
     return rows.fillna({"time": NEVER}) if "time" in rows else rows

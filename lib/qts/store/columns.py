@@ -32,19 +32,31 @@ def _array(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind, from_pandas=False)
 
 
+def table_bytes(rows: pa.Table, compression: str | None = None) -> bytes:
+    """Rows as an Arrow IPC stream.
+
+    Args:
+        compression: zstd for what is kept; what only goes from process to process is quicker without.
+    """
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_table(rows)
+    return bytes(sink.getvalue())
+
+
+def table_of(data: bytes) -> pa.Table:
+    """What `table_bytes` wrote."""
+    return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+
+
 def frame_bytes(frame: pd.DataFrame) -> bytes:
     """A data frame as an Arrow IPC stream."""
-    rows = pa.Table.from_pandas(frame, preserve_index=False)
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
-    return sink.getvalue()
+    return table_bytes(pa.Table.from_pandas(frame, preserve_index=False))
 
 
 def frame_of(data: bytes) -> pd.DataFrame:
     """What `frame_bytes` wrote."""
-    with pa.ipc.open_stream(data) as reader:
-        return reader.read_all().to_pandas()
+    return table_of(data).to_pandas()
 
 
 def arrays_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
