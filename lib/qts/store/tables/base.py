@@ -17,6 +17,9 @@ STR, F64, I64, BOOL = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 #: The largest finite double. Delta works its checks out row by row: a literal costs nothing, a cast of 'infinity' does.
 LARGEST = "1.7976931348623157E308D"
 
+BATCH = {"checkpoint_id": STR, "batch_id": I64}
+POSITION = {"source": STR, "source_partition": STR, "source_offset": I64}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -28,7 +31,7 @@ class Table:
         clustered_by: columns by which the maintenance job places rows together (Z-order); empty for ledgers.
         checks: Delta CHECK constraints in Spark's SQL, by name. Spark holds every writer to them; the job that writes
             the table by staged files (`qts.store.staging`) lets no such row through to begin with.
-        replayed: columns that a replay may fill differently (clock times, batch and run ids); all others must be equal.
+        varying: columns that a replay may fill differently beside those of `BATCH`, such as clock times and run ids.
         batched: whether rows carry checkpoint_id and batch_id, so that readers can see done batches only.
     """
 
@@ -39,8 +42,13 @@ class Table:
     writer: str
     clustered_by: tuple[str, ...] = ()
     checks: tuple[tuple[str, str], ...] = ()
-    replayed: tuple[str, ...] = ()
+    varying: tuple[str, ...] = ()
     batched: bool = True
+
+    @property
+    def replayed(self) -> tuple[str, ...]:
+        """Columns that a replay may fill differently; all others must be equal."""
+        return (*self.varying, *(name for name in BATCH if name in self.schema.names))
 
 
 def schema(required: dict[str, pa.DataType], optional: dict[str, pa.DataType] | None = None) -> pa.Schema:
@@ -49,8 +57,3 @@ def schema(required: dict[str, pa.DataType], optional: dict[str, pa.DataType] | 
         [pa.field(name, kind, nullable=False) for name, kind in required.items()]
         + [pa.field(name, kind) for name, kind in (optional or {}).items()]
     )
-
-
-BATCH = {"checkpoint_id": STR, "batch_id": I64}
-POSITION = {"source": STR, "source_partition": STR, "source_offset": I64}
-REPLAYED = ("checkpoint_id", "batch_id")

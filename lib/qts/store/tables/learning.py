@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from qts.store.tables.base import BATCH, BOOL, F64, I64, REPLAYED, STR, TIME, Table, schema
+from qts.store.tables.base import BATCH, BOOL, F64, I64, STR, TIME, Table, schema
+
+#: What a forecast is about, and who made it.
+MADE = {"instrument": STR, "target": STR, "made_at": TIME, "target_time": TIME}
+VERSION = {"model": STR, "version": STR}
 
 DECLARED = (
     Table(
@@ -12,13 +16,9 @@ DECLARED = (
         "gold",
         schema(
             {
-                "instrument": STR,
-                "target": STR,
-                "made_at": TIME,
-                "target_time": TIME,
+                **MADE,
                 "horizon": I64,
-                "model": STR,
-                "version": STR,
+                **VERSION,
                 "mean": F64,
                 "sd": F64,
                 "lower_80": F64,
@@ -30,19 +30,14 @@ DECLARED = (
         ),
         key=("instrument", "target", "made_at", "horizon", "model", "version"),
         writer="forecast",
-        replayed=REPLAYED,
     ),
     Table(
         "forecast_scores",
         "gold",
         schema(
             {
-                "instrument": STR,
-                "target": STR,
-                "made_at": TIME,
-                "target_time": TIME,
-                "model": STR,
-                "version": STR,
+                **MADE,
+                **VERSION,
                 "actual": F64,
                 "error": F64,
                 "loss": F64,
@@ -53,7 +48,6 @@ DECLARED = (
         ),
         key=("instrument", "target", "made_at", "model", "version"),
         writer="monitor",
-        replayed=REPLAYED,
     ),
     Table(
         "regimes",
@@ -63,8 +57,7 @@ DECLARED = (
                 "instrument": STR,
                 "interval": STR,
                 "bar_time": TIME,
-                "model": STR,
-                "version": STR,
+                **VERSION,
                 "calm": F64,
                 "normal": F64,
                 "stressed": F64,
@@ -76,7 +69,6 @@ DECLARED = (
         ),
         key=("instrument", "interval", "bar_time", "model", "version"),
         writer="regime",
-        replayed=REPLAYED,
     ),
     Table(
         "signals",
@@ -84,7 +76,6 @@ DECLARED = (
         schema({"bar_time": TIME, "instrument": STR, "strategy": STR, "signal": F64}, BATCH),
         key=("bar_time", "instrument", "strategy"),
         writer="trade",
-        replayed=REPLAYED,
     ),
     Table(
         "decisions",
@@ -104,7 +95,6 @@ DECLARED = (
         ),
         key=("bar_time", "instrument", "policy"),
         writer="trade",
-        replayed=REPLAYED,
     ),
     Table(
         "rewards",
@@ -115,7 +105,6 @@ DECLARED = (
         ),
         key=("bar_time", "instrument", "policy"),
         writer="trade",
-        replayed=REPLAYED,
     ),
     Table(
         "experiments",
@@ -148,7 +137,7 @@ DECLARED = (
         ),
         key=("study_id", "experiment_id"),
         writer="backtest",
-        replayed=("at",),
+        varying=("at",),
         batched=False,
     ),
 )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from qts.store.tables.base import BATCH, BOOL, F64, I64, LARGEST, POSITION, REPLAYED, STR, TIME, Table, schema
+from qts.store.tables.base import BATCH, BOOL, F64, I64, LARGEST, POSITION, STR, TIME, Table, schema
+
+#: Where a record came from, and the batch that it landed with.
+LANDED = {**POSITION, "ingest_time": TIME, **BATCH}
 
 DECLARED = (
     Table(
@@ -43,12 +46,10 @@ DECLARED = (
                 "venue": STR,
                 "vendor_id": STR,
                 "provenance": STR,
-                **POSITION,
-                "ingest_time": TIME,
-                **BATCH,
+                **LANDED,
             },
         ),
-        key=("source", "source_partition", "source_offset"),
+        key=tuple(POSITION),
         writer="ingest",
         clustered_by=("event_time", "instrument"),
         checks=(
@@ -56,40 +57,40 @@ DECLARED = (
             ("trade_priced", f"kind <> 'trade' OR (price > 0D AND price <= {LARGEST})"),
             ("quote_not_crossed", f"kind <> 'quote' OR (bid > 0D AND ask >= bid AND ask <= {LARGEST})"),
         ),
-        replayed=("ingest_time", *REPLAYED),
+        varying=("ingest_time",),
     ),
     Table(
         "quarantine",
         "bronze",
         schema(
             {"reasons": pa.list_(STR), "payload": STR},
-            {"table_name": STR, **POSITION, "ingest_time": TIME, **BATCH},
+            {"table_name": STR, **LANDED},
         ),
-        key=("source", "source_partition", "source_offset"),
+        key=tuple(POSITION),
         writer="ingest",
-        replayed=("ingest_time", *REPLAYED),
+        varying=("ingest_time",),
     ),
     Table(
         "indices",
         "bronze",
         schema(
             {"event_time": TIME, "index_name": STR, "value": F64},
-            {"provenance": STR, **POSITION, "ingest_time": TIME, **BATCH},
+            {"provenance": STR, **LANDED},
         ),
-        key=("source", "source_partition", "source_offset"),
+        key=tuple(POSITION),
         writer="ingest",
-        replayed=("ingest_time", *REPLAYED),
+        varying=("ingest_time",),
     ),
     Table(
         "headlines",
         "bronze",
         schema(
             {"event_time": TIME, "text": STR},
-            {"instrument": STR, "provenance": STR, **POSITION, "ingest_time": TIME, **BATCH},
+            {"instrument": STR, "provenance": STR, **LANDED},
         ),
-        key=("source", "source_partition", "source_offset"),
+        key=tuple(POSITION),
         writer="ingest",
-        replayed=("ingest_time", *REPLAYED),
+        varying=("ingest_time",),
     ),
     Table(
         "sentiment",
@@ -98,9 +99,8 @@ DECLARED = (
             {"event_time": TIME, "score": F64, "label": STR, "uncertainty": F64, "scorer": STR},
             {"instrument": STR, "provenance": STR, **POSITION, **BATCH},
         ),
-        key=("source", "source_partition", "source_offset"),
+        key=tuple(POSITION),
         writer="sentiment",
-        replayed=REPLAYED,
     ),
     *(
         Table(
@@ -128,7 +128,6 @@ DECLARED = (
             ),
             key=("instrument", "interval", "bar_time"),
             writer=writer,
-            replayed=REPLAYED,
             batched=batched,
         )
         for name, writer, batched in (("bars", "trade", True), ("bars_history", "bars", False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from qts.store.tables.base import BATCH, BOOL, F64, I64, REPLAYED, STR, TIME, Table, schema
+from qts.store.tables.base import BATCH, BOOL, F64, I64, STR, TIME, Table, schema
 
 DECLARED = (
     Table(
@@ -24,7 +24,7 @@ DECLARED = (
         ),
         key=("checkpoint_id", "batch_id", "suite", "expectation"),
         writer="ingest",
-        replayed=("checked_at", *REPLAYED),
+        varying=("checked_at",),
     ),
     Table(
         "pipeline_health",
@@ -44,7 +44,7 @@ DECLARED = (
         ),
         key=("run_id", "spark_batch"),
         writer="monitor",
-        replayed=("query_id", "run_id", "at", "rows_per_second", "duration_ms", "detail"),
+        varying=("query_id", "run_id", "at", "rows_per_second", "duration_ms", "detail"),
         batched=False,
     ),
     Table(
@@ -53,7 +53,7 @@ DECLARED = (
         schema({"alert_id": STR, "at": TIME, "job": STR, "code": STR, "severity": STR, "message": STR}, BATCH),
         key=("alert_id",),
         writer="every streaming job",
-        replayed=("alert_id", "at", *REPLAYED),
+        varying=("alert_id", "at"),
     ),
     Table(
         "controls",
@@ -71,7 +71,7 @@ DECLARED = (
         schema({"job": STR, **BATCH, "phase": STR, "at": TIME, "payload": STR}),
         key=("checkpoint_id", "batch_id", "phase"),
         writer="every streaming job",
-        replayed=("at", "payload", *REPLAYED),
+        varying=("at", "payload"),
         batched=False,
     ),
     Table(
@@ -80,7 +80,7 @@ DECLARED = (
         schema({"job": STR, **BATCH, "part": STR, "blob": pa.binary()}),
         key=("checkpoint_id", "batch_id", "part"),
         writer="every streaming job",
-        replayed=("blob", *REPLAYED),
+        varying=("blob",),
         batched=False,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from qts.store.tables.base import BATCH, F64, REPLAYED, STR, TIME, Table, schema
+from qts.store.tables.base import BATCH, F64, STR, TIME, Table, schema
 
 DECLARED = (
     Table(
@@ -28,7 +28,7 @@ DECLARED = (
         ),
         key=("order_id",),
         writer="trade",
-        replayed=("decided_time", *REPLAYED),
+        varying=("decided_time",),
     ),
     Table(
         "order_events",
@@ -39,7 +39,6 @@ DECLARED = (
         ),
         key=("order_id", "bar_time", "event"),
         writer="trade",
-        replayed=REPLAYED,
     ),
     Table(
         "fills",
@@ -60,7 +59,6 @@ DECLARED = (
         ),
         key=("order_id", "fill_time"),
         writer="trade",
-        replayed=REPLAYED,
     ),
     Table(
         "journal",
@@ -71,7 +69,6 @@ DECLARED = (
         ),
         key=("entry_id", "account"),
         writer="trade",
-        replayed=REPLAYED,
     ),
     Table(
         "positions",
@@ -90,7 +87,6 @@ DECLARED = (
         ),
         key=("bar_time", "instrument"),
         writer="trade",
-        replayed=REPLAYED,
     ),
     Table(
         "portfolio",
@@ -113,7 +109,6 @@ DECLARED = (
         ),
         key=("bar_time",),
         writer="trade",
-        replayed=REPLAYED,
     ),
     Table(
         "risk_events",
@@ -132,6 +127,5 @@ DECLARED = (
         ),
         key=("bar_time", "code", "instrument", "order_id"),
         writer="trade",
-        replayed=REPLAYED,
     ),
 )
