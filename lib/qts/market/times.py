@@ -24,17 +24,19 @@ def nanoseconds(column: pd.Series) -> IntArray:
         DataError: a value that is no time, or texts of which some have the day first and others the month.
     """
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        return _compact(column) if is_compact(column) else _counted(column)
+        return _all_known(column, compact_dates(column)) if is_compact(column) else _counted(column)
+    return _all_known(column, written_times(column))
+
+
+def written_times(column: pd.Series) -> pd.Series:
+    """Texts as times, UTC, read as `nanoseconds` reads them; NaT where one cannot be read. Times stay what they are.
+
+    Raises:
+        DataError: some texts have the day first and others the month.
+    """
     text = not pd.api.types.is_datetime64_any_dtype(column)
-    stamps = pd.to_datetime(
-        column,
-        utc=True,
-        errors="coerce",
-        format="mixed" if text else None,
-        dayfirst=text and day_first(column),
-    )
-    _refuse(column, stamps.isna().to_numpy())
-    return np.asarray(stamps.to_numpy("datetime64[ns]").astype(np.int64))
+    form, first = ("mixed", day_first(column)) if text else (None, False)
+    return pd.to_datetime(column, utc=True, errors="coerce", format=form, dayfirst=first)
 
 
 def day_first(column: pd.Series) -> bool:
@@ -60,8 +62,7 @@ def is_compact(column: pd.Series) -> bool:
     return len(known) > 0 and bool(known.between(*_COMPACT).all()) and bool((known % 1 == 0).all())
 
 
-def _compact(column: pd.Series) -> IntArray:
-    stamps = compact_dates(column)
+def _all_known(column: pd.Series, stamps: pd.Series) -> IntArray:
     _refuse(column, stamps.isna().to_numpy())
     return np.asarray(stamps.to_numpy("datetime64[ns]").astype(np.int64))
 

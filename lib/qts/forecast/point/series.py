@@ -9,7 +9,7 @@ import pandas as pd
 
 from qts.errors import DataError, UnknownColumn, did_you_mean
 from qts.market.bar import Array, IntArray
-from qts.market.times import compact_dates, day_first, is_compact
+from qts.market.times import compact_dates, is_compact, written_times
 
 #: Names that the columns may have; the first is ours, the others are those of well-known libraries.
 NAMES, _TIME, _VALUE = (
@@ -138,9 +138,7 @@ def _times(column: pd.Series) -> tuple[pd.Series, bool]:
             if (whole.dropna() % 1 != 0).any():
                 whole = whole.rank(method="dense")
             return pd.Series(whole.astype("Int64").to_numpy(dtype=object), dtype="Int64"), False
-    text = not pd.api.types.is_datetime64_any_dtype(column)
-    form, first = ("mixed", day_first(column)) if text else (None, False)
-    return _nanoseconds(pd.to_datetime(column, utc=True, errors="coerce", format=form, dayfirst=first)), True
+    return _nanoseconds(written_times(column)), True
 
 
 def _nanoseconds(stamps: pd.Series) -> pd.Series:

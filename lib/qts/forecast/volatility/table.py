@@ -13,7 +13,7 @@ import pandas as pd
 from qts.errors import DataError, UnknownColumn, did_you_mean
 from qts.forecast.volatility.measures import Measures
 from qts.market.bar import Array
-from qts.market.times import compact_dates, day_first, is_compact
+from qts.market.times import compact_dates, is_compact, written_times
 
 #: Columns that are taken as they are when no option names one, by their names in lower case without punctuation.
 _CLOSES = ("close", "closeprice", "adjclose", "adjustedclose", "price", "last")
@@ -93,7 +93,7 @@ def _in_order(table: pd.DataFrame, name: str, notes: list[str]) -> tuple[pd.Seri
     if pd.api.types.is_numeric_dtype(given) and not pd.api.types.is_bool_dtype(given):
         times = compact_dates(given) if is_compact(given) else given
     else:
-        times = pd.to_datetime(given, errors="coerce", utc=True, format="mixed", dayfirst=day_first(given))
+        times = written_times(given)
     readable = times.notna().to_numpy()
     if not readable.any():
         raise DataError(f"Column {name!r} holds no date that can be read; the first is {_first(given)}.")
