@@ -9,7 +9,7 @@ look and fold are the same functions for both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TypeAlias
 
@@ -119,7 +119,7 @@ class Judge:
         marks, folded = mark_here(view, landing, survey, self.held)
         codes = _codes(view, marks)
         sound = view["sound"].to_numpy(zero_copy_only=False)
-        marked = sound & (codes != None)  # noqa: E711
+        marked = sound & pd.notna(codes)
         good = sound & ~marked
         refused = []
         if marked.any():
@@ -164,11 +164,10 @@ class Judge:
             if not survey.orderly:
                 survey = survey.looked_into(judged, landing, self.domain_prefix)
             marks = mark_by_spark(judged, landing, survey, self.held, few=SMALL)
-            files = found.files
             if marks.frame is not None and marks.on_sound:
-                self.staging.discard(files)
+                self.staging.discard(found.files)
                 rows = _at_position(judged.where("sound"), marks.frame.where("sound"), "left_anti")
-                files = written(rows.select(*_named(self.columns)), self.staging)
+                found = replace(found, files=written(rows.select(*_named(self.columns)), self.staging))
             good = survey.sound - marks.on_sound
             refused = None
             if good < survey.rows:
@@ -177,7 +176,7 @@ class Judge:
         except BaseException:
             self.staging.discard(found.files)
             raise
-        return Verdict(survey, files, refused, survey.rows, good, memory, (judged, *marks.cached))
+        return Verdict(survey, found.files, refused, survey.rows, good, memory, (judged, *marks.cached))
 
     def _looked(self, judged: DataFrame, landing: Landing) -> tuple[Found, Survey]:
         """The one pass over a large batch: its sound rows are written as they are looked at."""
