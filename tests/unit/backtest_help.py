@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from qts.backtest.experiment import Experiment
 from qts.backtest.market import Market, market_of
+from qts.strategy.base import Strategy
 
 
 def closes(bars: int, instruments: int, seed: int, drift: float = 0.0) -> pd.DataFrame:
@@ -41,3 +46,8 @@ def long_bars(bars: int, instruments: int, seed: int) -> pd.DataFrame:
 def market(bars: int = 300, instruments: int = 4, seed: int = 0) -> Market:
     """The panel of `long_bars`."""
     return market_of(long_bars(bars, instruments, seed), "x")
+
+
+def one(strategy: Strategy, **changes: Any) -> Experiment:
+    """An experiment with one strategy."""
+    return replace(Experiment("one", {"one": strategy}), **changes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from backtest_help import closes, market
+from backtest_help import closes, market, one
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,10 +28,6 @@ from qts.strategy.trend import EwmaCross, SmaCross
 
 FREE = RiskLimits(min_cash=None, execution=Execution(fee_bps=0, half_spread_bps=0, slippage_bps=0, impact=0))
 SOME = [EwmaCross(3, 8), ZScoreReversion(5), Random(hold=2), BuyAndHold()]
-
-
-def one(strategy: object, **changes: object) -> Experiment:
-    return replace(Experiment("one", {"one": strategy}), **changes)  # type: ignore[arg-type, dict-item]
 
 
 # The decision step and the sweep
@@ -181,7 +177,7 @@ def test_a_window_shorter_than_the_warm_up_is_noted() -> None:
 
 
 def test_what_takes_longest_begins_first() -> None:
-    alone, many = one(Flat()), Experiment("many", dict(enumerate([Flat()] * 24)))  # type: ignore[arg-type]
+    alone, many = one(Flat()), Experiment("many", {str(n): Flat() for n in range(24)})
     part_ = replace(many, stop=30)
     assert longest_first([alone, part_, many, alone], 100) == [2, 0, 3, 1]
     assert longest_first([], 100) == []

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from backtest_help import closes, long_bars, market
+from backtest_help import closes, long_bars, market, one
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qts.backtest import scenario
 from qts.backtest.benchmark import buy_and_hold
 from qts.backtest.compare import compare
-from qts.backtest.experiment import Experiment, Outcome, Terms, run
+from qts.backtest.experiment import Outcome, Terms, run
 from qts.backtest.market import market_of
 from qts.backtest.study import study
 from qts.backtest.trades import round_trips
@@ -22,10 +22,6 @@ from qts.execution.costs import Execution
 from qts.risk.limits import RiskLimits
 from qts.strategy.base import Array
 from qts.strategy.controls import Flat
-
-
-def one(strategy: object, **changes: object) -> Experiment:
-    return replace(Experiment("one", {"one": strategy}), **changes)  # type: ignore[arg-type, dict-item]
 
 
 def test_named_windows_are_days_of_the_calendar() -> None:

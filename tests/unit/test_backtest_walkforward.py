@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import io
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from backtest_help import closes, market
+from backtest_help import closes, market, one
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qts.backtest.experiment import Experiment, Terms
+from qts.backtest.experiment import Terms
 from qts.backtest.market import market_of
 from qts.backtest.walkforward import Plan, Scheduled, candidates, default_plan, folds, walk_forward
 from qts.errors import ConfigError, DataError
 from qts.strategy.base import Array
 from qts.strategy.controls import Flat
 from qts.strategy.trend import EwmaCross, SmaCross
-
-
-def one(strategy: object, **changes: object) -> Experiment:
-    return replace(Experiment("one", {"one": strategy}), **changes)  # type: ignore[arg-type, dict-item]
 
 
 @settings(max_examples=60, deadline=None)

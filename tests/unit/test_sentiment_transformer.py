@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import transformers
 
 from qts import cli
 from qts.errors import ConfigError
 from qts.market.sentiment.scorer import LABELS, build
-
-transformers = pytest.importorskip("transformers")
 
 _TEXTS = ["The company said sales rose.", "Profit fell", "sales"]
 #: In an order of its own, for a model's labels need not come in ours.
