@@ -14,7 +14,7 @@ from qts.forecast.point.registry import DEFAULT, build
 from qts.forecast.point.season import season_of
 from qts.market.bar import Array, State
 
-_MODELS = list(build(DEFAULT).values())
+_MODELS = list(build([*DEFAULT, "local_level", "local_trend"]).values())
 models = pytest.mark.parametrize("model", _MODELS, ids=lambda model: model.name)
 
 

@@ -25,6 +25,8 @@ _CONFORMAL = AdaptiveConformal(COVERAGES, gamma=0.02, window=250)
 _NAMES = {
     "drift": "drift",
     "smoothing": "ewma",
+    "local_level": "local_level",
+    "local_trend": "local_trend",
     "arima": "arima",
     "prophet": "prophet",
     "lstm": "lstm",

@@ -11,7 +11,7 @@ import numpy as np
 
 from qts.forecast.base import CannotFit
 from qts.forecast.point.base import Fit, Panel, Predictive
-from qts.forecast.point.spread import Spread, start_spread, step_spread
+from qts.forecast.point.spread import Spread, size_of, start_spread, step_spread
 from qts.market.bar import Array, IntArray, State
 
 LAGS = 7  # of the series itself: five autoregressive and two differences
@@ -63,7 +63,7 @@ class LinearModel(ABC):
             mean = _means(state, 1)[:, 0]
             errors[t] = np.where(state["known"], (row - mean) / np.sqrt(_cumulated(state, 1)[:, 0]), np.nan)
             state = _step(state, row)
-        spread = Spread.choose(errors, _size(panel.values))
+        spread = Spread.choose(errors, size_of(panel.values))
         return Fit({**state, **start_spread(spread)}, tuple(reason for _, reason in found))
 
     def update(self, state: State, values: Array, times: IntArray) -> State:  # knows no calendar
@@ -153,8 +153,3 @@ def _squared_weights(state: State, count: int) -> Iterator[Array]:
             psi = psi + state["ma"][:, j - 1]
         past = np.concatenate([psi[:, None], past[:, :-1]], axis=1)
         yield np.square(psi)
-
-
-def _size(values: Array) -> Array:
-    """The order of magnitude of each series, shape (N,)."""
-    return np.asarray(np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)))

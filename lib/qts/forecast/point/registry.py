@@ -10,6 +10,7 @@ from qts.forecast.point.base import PointModel
 from qts.forecast.point.ensemble import Ensemble
 from qts.forecast.point.season import Seasonal
 from qts.forecast.point.simple import Drift, Ewma, Naive
+from qts.forecast.point.structural import LocalLevel, LocalTrend
 
 #: What is evaluated when nothing else is asked for: all that fits hundreds of series in seconds.
 DEFAULT = ("naive", "naive2", "drift", "ewma", "arima", "ensemble")
@@ -32,6 +33,8 @@ _KNOWN: dict[str, Callable[[], PointModel]] = {
     "naive2": lambda: Seasonal(Naive(), "naive2"),
     "drift": lambda: Seasonal(Drift()),
     "ewma": lambda: Seasonal(Ewma()),
+    "local_level": lambda: Seasonal(LocalLevel()),
+    "local_trend": lambda: Seasonal(LocalTrend()),
     "arima": lambda: Seasonal(Arima()),
     "prophet": _prophet,
     "lstm": _lstm,

@@ -64,6 +64,11 @@ class Spread:
         return cls(decay, df, np.maximum(sd, floor), count, floor)
 
 
+def size_of(values: Array) -> Array:
+    """The order of magnitude of each series, shape (N,)."""
+    return np.asarray(np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)))
+
+
 def start_spread(spread: Spread) -> State:
     """As part of a model's state."""
     return {f"spread.{name}": getattr(spread, name) for name in ("decay", "df", "sd", "count", "floor")}
