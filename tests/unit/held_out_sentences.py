@@ -69,8 +69,8 @@ HELD_OUT = (
     (
         "negative",
         (
-            "Sales volumes in Russia have not recovered, and the company now expects to book an impairment of about 30 "
-            "million euros."
+            "Sales volumes in Russia have not recovered, and the company now expects to book an impairment of about "
+            "30 million euros."
         ),
     ),
     (
@@ -114,8 +114,8 @@ HELD_OUT = (
     (
         "positive",
         (
-            "Under the seven-year agreement, worth an estimated EUR 75 million, Veritable Logistics will handle all of "
-            "Morling's warehousing in the Benelux countries."
+            "Under the seven-year agreement, worth an estimated EUR 75 million, Veritable Logistics will handle all "
+            "of Morling's warehousing in the Benelux countries."
         ),
     ),
     ("positive", "EU approves Luminara migraine drug for adults"),
@@ -125,8 +125,8 @@ HELD_OUT = (
     (
         "positive",
         (
-            "The repurchase programme will be extended by $2 billion, reflecting the strength of the company's balance "
-            "sheet."
+            "The repurchase programme will be extended by $2 billion, reflecting the strength of the company's "
+            "balance sheet."
         ),
     ),
     ("positive", "Despite the weak market, Kaskinen Boats increased its market share in all Nordic countries."),
@@ -144,8 +144,8 @@ HELD_OUT = (
     (
         "positive",
         (
-            "Demand has picked up noticeably in North America, where the order book is now the fullest it has been in a "
-            "decade."
+            "Demand has picked up noticeably in North America, where the order book is now the fullest it has been in "
+            "a decade."
         ),
     ),
     ("positive", "Subscribers top 5 million at Cordoba Telecom, up 24% in a year"),
@@ -155,8 +155,8 @@ HELD_OUT = (
     (
         "positive",
         (
-            "The cost-cutting plan has advanced faster than planned, and the group will reach its savings target a year "
-            "early."
+            "The cost-cutting plan has advanced faster than planned, and the group will reach its savings target a "
+            "year early."
         ),
     ),
     ("positive", "Riyadh metro picks Kallio as preferred supplier of lifts"),
@@ -178,8 +178,8 @@ HELD_OUT = (
     (
         "positive",
         (
-            "The partners expect the joint venture to cut the cost of battery cells by a third and to open up the U.S. "
-            "market."
+            "The partners expect the joint venture to cut the cost of battery cells by a third and to open up the "
+            "U.S. market."
         ),
     ),
     (
@@ -241,8 +241,8 @@ HELD_OUT = (
     (
         "positive",
         (
-            "The pilot customers reported 30% fewer faults, and two of them have already ordered the system for all of "
-            "their plants."
+            "The pilot customers reported 30% fewer faults, and two of them have already ordered the system for all "
+            "of their plants."
         ),
     ),
     ("positive", "Aalborg Pumps to hire 120 as demand grows"),
@@ -270,8 +270,8 @@ HELD_OUT = (
     (
         "neutral",
         (
-            "Tarn Mining holds a 60% interest in the Cerro Pardo project; the remaining 40% belongs to the state-owned "
-            "miner."
+            "Tarn Mining holds a 60% interest in the Cerro Pardo project; the remaining 40% belongs to the "
+            "state-owned miner."
         ),
     ),
     ("neutral", "Fact box: Optivo's businesses and customers"),
@@ -287,8 +287,8 @@ HELD_OUT = (
     (
         "neutral",
         (
-            "Following the registration, the total number of shares in Optivo is 23,481,906, of which the company holds "
-            "112,400 as treasury shares."
+            "Following the registration, the total number of shares in Optivo is 23,481,906, of which the company "
+            "holds 112,400 as treasury shares."
         ),
     ),
     (
@@ -394,8 +394,8 @@ HELD_OUT = (
     (
         "neutral",
         (
-            "These statements involve risks and uncertainties that could cause actual results to differ materially from "
-            "expectations."
+            "These statements involve risks and uncertainties that could cause actual results to differ materially "
+            "from expectations."
         ),
     ),
     ("neutral", "The company does not comment on market rumours."),
