@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.signal import lfilter
 
 from qts.forecast.base import CannotFit
 from qts.forecast.point.base import Fit, Panel, Predictive
-from qts.forecast.point.spread import Spread, size_of, start_spread, step_spread
+from qts.forecast.point.spread import Spread, next_errors, size_of, start_spread, step_spread
 from qts.market.bar import Array, IntArray, State
 
 LAGS = 7  # of the series itself: five autoregressive and two differences
@@ -57,12 +58,7 @@ class LinearModel(ABC):
     def fit(self, panel: Panel, horizon: int) -> Fit:  # one process serves every horizon
         """See `PointModel.fit`; what cannot be fitted is a random walk."""
         found = [self._or_random_walk(panel.column(n)) for n in range(len(panel.names))]
-        state = _start([process for process, _ in found])
-        errors = np.full(panel.values.shape, np.nan)
-        for t, row in enumerate(panel.values):
-            mean = _means(state, 1)[:, 0]
-            errors[t] = np.where(state["known"], (row - mean) / np.sqrt(_cumulated(state, 1)[:, 0]), np.nan)
-            state = _step(state, row)
+        errors, state = _filtered([process for process, _ in found], panel.values)
         spread = Spread.choose(errors, size_of(panel.values))
         return Fit({**state, **start_spread(spread)}, tuple(reason for _, reason in found))
 
@@ -75,10 +71,8 @@ class LinearModel(ABC):
     def forecast(self, state: State, horizon: int) -> Predictive:
         """See `PointModel.forecast`."""
         mean = np.where(state["known"][:, None], _means(state, horizon), np.nan)
-        sd = state["spread.sd"][:, None] * np.sqrt(_cumulated(state, horizon))
-        df = state["spread.df"][:, None]
-        # The excess kurtosis of a sum of h shocks is 1/h of one's.
-        return Predictive(mean, sd, np.asarray(4 + (df - 4) * np.arange(1, horizon + 1)))
+        sd, df = next_errors(state, horizon)
+        return Predictive(mean, sd * np.sqrt(_cumulated(state, horizon)), df)
 
     def _or_random_walk(self, values: Array) -> tuple[Coefficients, str]:
         try:
@@ -91,6 +85,48 @@ class LinearModel(ABC):
         except CannotFit as reason:
             return RANDOM_WALK, f"{self.name}: {reason}"
         return found, ""
+
+
+def _filtered(processes: list[Coefficients], values: Array) -> tuple[Array, State]:
+    """One-step errors in units of one shock, shape (T, N), NaN where there are none; and the states at the end.
+
+    A series without gaps is filtered as a whole, others row by row; each series alone decides which.
+    """
+    errors, state = np.full(values.shape, np.nan), _start(processes)
+    gaps = []
+    for n, process in enumerate(processes):
+        known = np.isfinite(values[:, n])
+        first = int(known.argmax()) if known.any() else len(known)
+        if known[first:].all():
+            _whole(process, values[first:, n], errors[first:, n], {key: held[n] for key, held in state.items()})
+            state["known"][n] = first < len(known)
+        else:
+            gaps.append(n)
+    if gaps:
+        part = {key: held[gaps] for key, held in state.items()}
+        for t, row in enumerate(values[:, gaps]):
+            mean, variance = _means(part, 1)[:, 0], _cumulated(part, 1)[:, 0]
+            errors[t, gaps] = np.where(part["known"], (row - mean) / np.sqrt(variance), np.nan)
+            part = _step(part, row)
+        for key, held in part.items():
+            state[key][gaps] = held
+    return errors, state
+
+
+def _whole(process: Coefficients, values: Array, errors: Array, own: State) -> None:
+    """Errors of one series without gaps, and its lags and shocks after the last value, all written in place.
+
+    Before the first value the series is taken to have stood there, without shocks.
+    """
+    if not len(values):
+        return
+    before = np.concatenate([np.full(LAGS, values[0]), values])
+    innovations = lfilter(np.concatenate([[1.0], -process.ar]), [1.0], before)[LAGS:] - process.constant
+    innovations[0] = 0.0
+    found = lfilter([1.0], np.concatenate([[1.0], process.ma]), innovations)
+    errors[1:] = found[1:]
+    own["lags"][:] = before[::-1][:LAGS]
+    own["shocks"][:] = np.concatenate([np.zeros(SHOCKS), found])[::-1][:SHOCKS]
 
 
 def _start(processes: list[Coefficients]) -> State:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 from scipy.special import gammaln
 
 from qts.market.bar import Array, IntArray, State
 
 _DECAYS = (1.0, 0.98, 0.94)  # 1: all errors count alike
 _TAILS = (np.inf, 12.0, 7.0, 5.0)  # degrees of freedom, above 4 so that the kurtosis is finite
-_FEWEST = 30  # errors to choose by
+_FEWEST = 30  # errors to choose by; below, the scale that they tell is uncertain itself
 _START = 10  # errors whose mean square the recursion starts from
 _FLOOR = 1e-9  # of a series' magnitude: a constant series may still move
 
@@ -22,7 +23,7 @@ class Spread:
 
     Attributes:
         decay: s2(t+1) = decay s2(t) + (1 - decay) e(t)^2; with 1 the mean of all squares.
-        df: degrees of freedom of Student's t.
+        df: degrees of freedom of Student's t; infinite for a series with too few errors to choose.
         sd: standard deviation after the last row.
         count: errors seen.
         floor: least standard deviation.
@@ -59,8 +60,6 @@ class Spread:
                 best = np.where(better, score, best)
                 decay, df = np.where(better, weight, decay), np.where(better, tails, df)
                 sd = np.where(better, np.sqrt(after), sd)
-        # A variance from few errors is itself uncertain: Student's t with as many degrees of freedom.
-        df = np.where(count >= _FEWEST, df, np.maximum(count, 5.0))
         return cls(decay, df, np.maximum(sd, floor), count, floor)
 
 
@@ -85,19 +84,39 @@ def step_spread(state: State, error: Array) -> State:
     return {**state, "spread.count": count, "spread.sd": sd}
 
 
+def next_errors(state: State, horizon: int) -> tuple[Array, Array]:
+    """The distribution of the sums of the next 1 to H one-step errors, as far as it is the same for all models.
+
+    The excess kurtosis of a sum of h errors is 1/h of one's. While there are few errors, their unknown scale makes the
+    tails: after n of them an error over their root mean square s is Student's t with n degrees of freedom, whose
+    standard deviation is s sqrt(n / (n - 2)), and so is a sum of errors of that one scale.
+
+    Returns:
+        Standard deviation of one error, shape (N, 1), and degrees of freedom of the sums, above 2, shape (N, H).
+    """
+    count, df = state["spread.count"][:, None], state["spread.df"][:, None]
+    few = count < _FEWEST
+    freedom = np.maximum(count, 3.0)
+    sd = state["spread.sd"][:, None] * np.where(few, np.sqrt(freedom / (freedom - 2)), 1.0)
+    return sd, np.where(few, freedom, 4 + (df - 4) * np.arange(1, horizon + 1))
+
+
 def _variances(errors: Array, decay: float) -> tuple[Array, Array]:
     """The variance before each error, shape (T, N), NaN for the first ones, and after the last, shape (N,)."""
-    squares = np.square(errors)
-    current, seen = np.zeros(errors.shape[1]), np.zeros(errors.shape[1])
+    known = np.isfinite(errors)
+    count = known.sum(axis=0)
+    # Every series' errors without its gaps, so that a filter in C does all rows.
+    packed = np.argsort(~known, axis=0, kind="stable")
+    squares = np.square(np.where(known, errors, 0.0))
+    squares = np.take_along_axis(squares, packed, axis=0)
+    after = np.cumsum(squares, axis=0) / np.arange(1, len(squares) + 1)[:, None]
+    if decay < 1.0 and len(squares) > _START:
+        weights = ([1 - decay], [1, -decay])
+        after[_START:], _ = lfilter(*weights, squares[_START:], axis=0, zi=decay * after[_START - 1 : _START])
     before = np.full(errors.shape, np.nan)
-    for t, row in enumerate(squares):
-        before[t] = np.where(seen >= _START, current, np.nan)
-        known = np.isfinite(row)
-        seen = seen + known
-        running = np.maximum(seen, 1)
-        weight = 1 / running if decay == 1.0 else np.where(seen <= _START, 1 / running, 1 - decay)
-        current = np.where(known, current + weight * (np.where(known, row, 0.0) - current), current)
-    return before, current
+    np.put_along_axis(before, packed[_START:], after[_START - 1 : -1], axis=0)
+    last = after[np.maximum(count - 1, 0), np.arange(len(count))] if len(after) else np.zeros(len(count))
+    return before, np.where(count > 0, last, 0.0)
 
 
 def _log_score(errors: Array, sd: Array, df: float) -> Array:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from qts.forecast.base import CannotFit
 from qts.forecast.point.base import Fit, Panel, Predictive
-from qts.forecast.point.spread import Spread, size_of, start_spread, step_spread
+from qts.forecast.point.spread import Spread, next_errors, size_of, start_spread, step_spread
 from qts.market.bar import Array, IntArray, State
 
 _DIFFUSE = 1e6  # variance of an unknown level or slope, in units of the sum of the other variances
@@ -61,10 +61,8 @@ class LocalLevel:
             held = _predicted(held)
             mean[:, h] = np.where(held["known"], held["level"], np.nan)
             variance[:, h] = held["p_level"] + held["share_noise"]
-        sd = state["spread.sd"][:, None] * np.sqrt(variance)
-        df = state["spread.df"][:, None]
-        # The excess kurtosis of a sum of h shocks is 1/h of one's.
-        return Predictive(mean, sd, np.asarray(4 + (df - 4) * np.arange(1, horizon + 1)))
+        sd, df = next_errors(state, horizon)
+        return Predictive(mean, sd * np.sqrt(variance), df)
 
     def _reason(self, values: Array) -> str:
         """Why a series cannot carry this model, empty where it can."""
