@@ -11,8 +11,9 @@ import pandas as pd
 
 from qts.forecast.base import CannotFit
 from qts.forecast.point.base import Fit, Panel, Predictive, put_rows
+from qts.forecast.point.calendar import SLOTS, next_times, steps_of
 from qts.forecast.point.simple import Naive
-from qts.forecast.point.spread import Spread, start_spread, step_spread
+from qts.forecast.point.spread import Spread, next_errors, start_spread, step_spread
 from qts.market.bar import Array, IntArray, State
 
 _DAY = 86_400_000_000_000
@@ -26,9 +27,11 @@ class Prophet:
     """A piecewise linear trend plus seasons, by maximum a posteriori.
 
     Seasons are those that Prophet finds in the calendar; for series on whole numbers, the season that is given. It has
-    no memory of its last errors: between two fits only the spread of the one-step errors is updated. A series that it
-    cannot fit is a random walk. Source: S. Taylor and B. Letham, "Forecasting at scale", The American Statistician 72
-    (2018).
+    no memory of its last errors: between two fits only the spread of the one-step errors is updated. The next times
+    are those of the past's pattern, for on a Saturday that never came the weekly season is anything. A series that it
+    cannot fit is a random walk.
+
+    Source: S. Taylor and B. Letham, "Forecasting at scale", The American Statistician 72 (2018).
     """
 
     name: ClassVar[str] = "prophet"
@@ -59,12 +62,10 @@ class Prophet:
     def forecast(self, state: State, horizon: int) -> Predictive:
         """See `PointModel.forecast`."""
         naive = Naive().forecast(_naive(state), horizon)
-        times = state["at"][:, None] + state["step"][:, None] * np.arange(1, horizon + 1)
-        mean, fitted = _level(state, times), state["fitted"][:, None]
+        times = next_times(state["at"], state["step"], state["open"], horizon)
+        mean, fitted, (sd, df) = _level(state, times), state["fitted"][:, None], next_errors(state, 1)
         return Predictive(
-            np.where(fitted, mean, naive.mean),
-            np.where(fitted, state["spread.sd"][:, None], naive.sd),
-            np.where(fitted, state["spread.df"][:, None], naive.df),
+            np.where(fitted, mean, naive.mean), np.where(fitted, sd, naive.sd), np.where(fitted, df, naive.df)
         )
 
 
@@ -74,6 +75,7 @@ def _blank(series: int) -> State:
         "fitted": np.zeros(series, np.bool_),
         "at": np.zeros(series, np.int64),  # time of the last row
         "step": np.ones(series, np.int64),
+        "open": np.ones((series, SLOTS), np.bool_),  # the quarters of an hour of a week that have values
         "begin": np.zeros(series, np.int64),
         "span": np.ones(series),  # of the training window, nanoseconds
         "day": np.ones(series),  # nanoseconds, or periods that stand for a day
@@ -109,12 +111,13 @@ def _fitted(panel: Panel, n: int) -> State:
             blank["beta"][0, column : column + 2 * order] = found["beta"][place : place + 2 * order]
             place += 2 * order
         column += 2 * order
-    last = len(panel.times) - 1
+    last, (step, open_slots) = len(panel.times) - 1, steps_of(times, calendar=panel.calendar)
     return {
         **blank,
         "fitted": np.ones(1, np.bool_),
         "at": panel.times[last, [n]],
-        "step": np.array([int(np.median(np.diff(times)))]),
+        "step": np.array([step]),
+        "open": open_slots[None],
         "begin": times[:1],
         "span": np.array([float(times[-1] - times[0])]),
         "day": np.array([float(day)]),
