@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from qts import cli
 from qts.commands.files import read_table
 from qts.errors import ConfigError, DataError, UnknownColumn
-from qts.forecast.point.evaluate import BENCHMARK, Design, evaluate
+from qts.forecast.point.evaluate import BENCHMARK, Design, evaluate, verdict
 from qts.forecast.point.registry import build
 from qts.forecast.point.rolling import roll
 from qts.forecast.point.series import NAMES, Series, Table, read_long
@@ -179,6 +180,51 @@ def test_the_verdict_says_when_nothing_beats_no_change() -> None:
     summary = evaluate(trending, build(["drift"]), Design(5)).summary()
     assert summary["verdict"].startswith("drift beats no change")
     assert summary["models"]["drift"]["dm_t_vs_naive"] < -2
+
+
+def _figures(u: float, t: float, p: float) -> dict[str, float]:
+    return {"theil_u": u, "dm_t_vs_naive": t, "dm_p_vs_naive": p}
+
+
+def test_the_best_of_many_models_has_to_be_better_than_luck_makes_it() -> None:
+    one = {"naive": _figures(1, 0, 1), "a": _figures(0.99, -2.2, 0.03)}
+    assert verdict(one, 100, 1).startswith("a beats no change: Theil's U 0.990, Diebold-Mariano t -2.2.")
+    many = one | {name: _figures(1.0, 0.1, 0.9) for name in "bcde"}
+    assert "p 0.15 as the best of 5 models" in verdict(many | {"a": _figures(0.9, -2.2, 0.03)}, 100, 1)
+    assert "may be luck" in verdict(many | {"a": _figures(0.9, -2.2, 0.03)}, 100, 1)
+    assert verdict(many, 100, 1).startswith("No model beats no change")
+
+
+def test_the_best_of_five_useless_models_is_seldom_told_as_better() -> None:
+    rng = np.random.default_rng(3)
+    told = 0
+    for _ in range(2000):
+        t = rng.normal(size=5)
+        models = {str(k): _figures(1 + 0.02 * t[k], t[k], 2 * norm.sf(abs(t[k]))) for k in range(5)}
+        said = verdict({"naive": _figures(1, 0, 1), **models}, 100, 1)
+        told += " beats no change" in said and not said.startswith("No model")
+    assert told / 2000 <= 0.04  # half of p .05, for only the better side counts; an uncorrected -1.96 gives .12
+
+
+@pytest.mark.parametrize(("origins", "series"), [(1, 1), (3, 20), (29, 29)])
+def test_few_origins_of_few_series_decide_nothing(origins: int, series: int) -> None:
+    models = {"naive": _figures(1, 0, 1), "a": _figures(0.5, -9, 1e-9)}
+    said = verdict(models, origins, series)
+    assert "too few to say" in said
+    assert "liquid" not in said
+    assert "as if they were independent" in verdict(models, origins, 30)
+
+
+def test_liquid_markets_are_told_of_only_after_many_origins_and_near_one() -> None:
+    assert "liquid markets" in verdict({"naive": _figures(1, 0, 1), "a": _figures(0.99, -1, 0.3)}, 30, 1)
+    assert "liquid" not in verdict({"naive": _figures(1, 0, 1), "a": _figures(0.99, -1, 0.3)}, 3, 500)
+    assert verdict({"naive": _figures(1, 0, 1), "a": _figures(1.5, 4, 0.0)}, 100, 1).endswith("worse than no change.")
+
+
+def test_a_long_series_is_refitted_by_the_hundredth() -> None:
+    assert Design(1).every(np.array([40, 9_000])) == 100
+    assert Design(1).every(np.array([50, 1_000_000])) == 10_000
+    assert Design(1, refit_every=7).every(np.array([1_000_000])) == 7
 
 
 @pytest.mark.parametrize("name", ["constant", "three", "zero run", "late start", "mixed"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from qts.cli import main
 from qts.errors import DataError, UnknownColumn
-from qts.forecast.volatility.evaluation import LEAST_TRAIN, default_train, evaluate
+from qts.forecast.volatility.evaluation import LEAST_TRAIN, default_train, evaluate, search_rows
 from qts.forecast.volatility.models import build
 from qts.forecast.volatility.table import Columns, read_days
 
@@ -291,3 +291,10 @@ def test_realised_variance_of_the_dow() -> None:
         assert abs(figures["coverage90"] - 0.9) < 0.015
         assert figures["coverage90_worst250"] >= 0.84
         assert figures["winkler"] < figures["winkler_static"]
+
+
+def test_garch_is_fitted_monthly_and_a_long_past_seldom() -> None:
+    assert search_rows(4_400).tolist() == list(range(0, 4_400, 22))
+    rows = search_rows(1_000_000)
+    assert len(rows) < 1_400
+    assert (np.diff(rows) <= np.maximum(22, rows[:-1] / 200)).all()

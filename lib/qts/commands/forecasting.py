@@ -59,8 +59,11 @@ def evaluate(
         float, typer.Option("--test", help="Share of each series that is forecast and scored; a horizon at least.")
     ] = 0.3,
     refit_every: Annotated[
-        int, typer.Option("--refit-every", min=1, help="Origins between two fits; models are updated in between.")
-    ] = 100,
+        int | None,
+        typer.Option(
+            "--refit-every", min=1, help="Origins between two fits; by default 100, or a hundredth of a long series."
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", help="csv or parquet for every single forecast.")] = None,
     as_json: Json = False,
 ) -> None:

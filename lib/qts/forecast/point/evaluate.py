@@ -21,6 +21,9 @@ from qts.market.bar import Array, IntArray
 
 FEWEST = 3  # values of a series that can be evaluated: two to forecast from, one to compare with
 _LONG = 30  # origins from which Diebold-Mariano runs over time; below, over series
+_REFIT = 100  # origins between two fits, and the parts of a series after each of which one is due
+_SURE = 0.05  # p of a difference that is told as one, for the best of all models together
+_ALIKE = 0.03  # of Theil's U from 1
 BENCHMARK = "naive"
 
 
@@ -32,22 +35,27 @@ class Design:
         horizon: steps ahead.
         calibration: share of each series before the origins whose errors calibrate the first intervals.
         test: share of each series behind the first origin that counts; at least one whole horizon where there is room.
-        refit_every: origins between two fits; in between models are updated row by row.
+        refit_every: origins between two fits; in between models are updated row by row. By default 100, or a hundredth
+            of the longest series: what adds less than that to the past teaches nothing, and a fit costs all of it.
     """
 
     horizon: int
     calibration: float = 0.5
     test: float = 0.3
-    refit_every: int = 100
+    refit_every: int | None = None
 
     def __post_init__(self) -> None:
-        if not (self.horizon >= 1 and self.refit_every >= 1):
+        if not (self.horizon >= 1 and (self.refit_every is None or self.refit_every >= 1)):
             raise ConfigError(f"Horizon {self.horizon}, refit every {self.refit_every}: expected whole numbers from 1.")
         if not (0 < self.test < 1 and 0 < self.calibration <= 1 - self.test):
             raise ConfigError(
                 f"Shares are {self.calibration} before calibration and {self.test} for the test; expected numbers "
                 "between 0 and 1 that add up to 1 at most."
             )
+
+    def every(self, lengths: IntArray) -> int:
+        """Origins between two fits."""
+        return max(_REFIT, int(lengths.max()) // _REFIT) if self.refit_every is None else self.refit_every
 
     def starts(self, lengths: IntArray) -> tuple[IntArray, IntArray]:
         """Rows of the first origin and of the first that counts, shape (N,) each."""
@@ -93,7 +101,8 @@ class Evaluation:
 
         `dm_t_vs_naive` is negative for a model that is better. It tests squared errors in units of each series' naive
         error in training: averaged over series at each origin and tested over time with HAC errors (which allows for
-        series that move together), or, with fewer than 30 origins, averaged over origins and tested over series.
+        series that move together), or, with fewer than 30 origins, averaged over origins and tested over series, as if
+        these were independent of each other.
         """
         found = {name: self._figures(judged) for name, judged in self.models.items()}
         return {
@@ -103,7 +112,7 @@ class Evaluation:
             "forecasts": int(np.isfinite(self.actual).sum()),
             "models": found,
             "notes": dict(self.notes),
-            "verdict": verdict(found),
+            "verdict": verdict(found, len(self.actual), len(self.series)),
         }
 
     def rows(self) -> pd.DataFrame:
@@ -203,7 +212,7 @@ def evaluate(
     begin, first = design.starts(lengths)
     now = np.array([one.times[row - 1] for one, row in zip(series, first, strict=True)], np.int64)
     early, late = int((first - begin).max()), int((lengths - first).max())
-    horizon, every = design.horizon, design.refit_every
+    horizon, every = design.horizon, design.every(lengths)
     actual, at = outcomes(series, first - early, early + late, horizon)
     judged = {}
     for name, model in {BENCHMARK: Naive(), **models}.items():
@@ -232,21 +241,39 @@ def _joined(before: Predictive | None, after: Predictive, shift: IntArray) -> Pr
     return Predictive(*parts)
 
 
-def verdict(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the figures say, in words: whether any model beats "no change", and by how much."""
+def verdict(models: Mapping[str, Mapping[str, Any]], origins: int, series: int) -> str:
+    """What the figures say, in words: whether any model beats "no change", by how much, and how sure that is.
+
+    The best of K models is sure where K times its Diebold-Mariano p is at most .05 (Bonferroni): somebody is always
+    the best. Fewer than 30 origins of fewer than 30 series decide nothing.
+    """
     others = {name: found for name, found in models.items() if name != BENCHMARK and found["theil_u"] is not None}
     if not others:
         return "Nothing was compared with the naive forecast."
     best = min(others, key=lambda name: others[name]["theil_u"])
-    u, t = others[best]["theil_u"], others[best]["dm_t_vs_naive"]
-    sure, told = t is not None and t <= -2, "unknown" if t is None else f"{t:.1f}"
-    if u < 1 and sure:
-        return f"{best} beats no change: Theil's U {u:.3f}, Diebold-Mariano t {told}."
-    if u < 0.97:
-        return f"{best} has Theil's U {u:.3f}, but the difference may be luck: Diebold-Mariano t {told}."
+    u, t, p = (others[best][key] for key in ("theil_u", "dm_t_vs_naive", "dm_p_vs_naive"))
+    test = "Diebold-Mariano t unknown" if t is None else f"Diebold-Mariano t {t:.1f}"
+    if len(others) > 1 and p is not None:
+        test += f", p {min(p * len(others), 1.0):.2g} as the best of {len(others)} models"
+    if origins < _LONG:
+        test += ", over series as if they were independent"
+    if max(origins, series) < _LONG:
+        return (
+            f"{origins} origin{'s' * (origins > 1)} of {series} series are too few to say whether any model beats no "
+            f"change ({_LONG} of either are needed); Theil's U of the best ({best}) is {u:.3f}."
+        )
+    if u < 1 and t is not None and t < 0 and p is not None and p * len(others) <= _SURE:
+        return f"{best} beats no change: Theil's U {u:.3f}, {test}."
+    if u < 1 - _ALIKE:
+        return f"{best} has Theil's U {u:.3f}, but the difference may be luck: {test}."
+    said = f"No model beats no change: Theil's U of the best ({best}) is {u:.3f}"
+    if u > 1 + _ALIKE:
+        return f"{said}, worse than no change."
+    if origins < _LONG:
+        return f"{said}, which is about 1."
     return (
-        f"No model beats no change: Theil's U of the best ({best}) is {u:.3f}, which is about 1. That is what prices "
-        "in liquid markets look like: their levels are close to a random walk."
+        f"{said}, which is about 1. That is what prices in liquid markets look like: their levels are close to a "
+        "random walk."
     )
 
 

@@ -15,7 +15,7 @@ from qts.forecast.scores import qlike
 from qts.forecast.volatility.garch import Garch
 from qts.forecast.volatility.measures import Measures
 from qts.forecast.volatility.models import BENCHMARKS, COMBINATION, VolatilityModel, combine, forecasts
-from qts.market.bar import Array
+from qts.market.bar import Array, IntArray
 
 #: Days before the first test day: up to 42 for the longest lag, 60 to fit to, 20 to level by, and some to choose by.
 LEAST_TRAIN = 150
@@ -24,7 +24,7 @@ _WORST = 250  # days of the stretch with the fewest outcomes inside their interv
 _BLOCK = 22  # days, mean length of the bootstrap's blocks
 #: A long window gives quiet quantiles, the level reacts: a window of 250 days had the larger interval score.
 _CONFORMAL = AdaptiveConformal(coverages=(0.9,), gamma=0.01, window=1000, fewest=10)
-_REFIT = 22  # days between fits that need a search (GARCH)
+_REFIT = 22  # days between fits that need a search (GARCH), or a half per cent of a past beyond 4,400 days
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def evaluate(
 ) -> Evaluation:
     """Forecasts every day from the days before it and judges those after the first `train`.
 
-    Least squares are refitted daily, GARCH models every 22 days, always on all days so far. Intervals come from
-    adaptive conformal inference on log(variance / forecast).
+    Least squares are refitted daily, GARCH models every 22 days (or half per cent of the past), on all days so far.
+    Intervals come from adaptive conformal inference on log(variance / forecast).
 
     Figures of each model: rmse; qlike; qlike_train (that of the choice); rmse_cut_vs_{benchmark}, a fraction, with
     the 95% interval rmse_cut_vs_{benchmark}_interval; dm_qlike_t_vs_{benchmark} and dm_se_t_vs_{benchmark},
@@ -138,7 +138,7 @@ def _forecasts(
     measures: Measures, models: tuple[VolatilityModel, ...], train: int, combined: bool
 ) -> tuple[dict[str, Array], list[str]]:
     days = len(measures.variance)
-    daily, monthly = np.arange(days), np.arange(0, days, _REFIT)
+    daily, monthly = np.arange(days), search_rows(days)
     searched = tuple(model for model in models if isinstance(model, Garch))
     others = tuple(model for model in models if model not in searched)
     found = {**forecasts(others, measures, daily), **forecasts(searched, measures, monthly)}
@@ -151,6 +151,14 @@ def _forecasts(
     if combined:
         found[COMBINATION] = combine(found)
     return found, notes
+
+
+def search_rows(days: int) -> IntArray:
+    """Rows at which models are fitted that need a search; their number grows with the logarithm of the days."""
+    rows = [0]
+    while rows[-1] + max(_REFIT, rows[-1] // 200) < days:
+        rows.append(rows[-1] + max(_REFIT, rows[-1] // 200))
+    return np.array(rows, np.int64)
 
 
 def _losses(outcome: Array, forecast: Array, benchmarks: Mapping[str, Array]) -> dict[str, Any]:
