@@ -156,9 +156,16 @@ def test_models_that_make_no_sense_are_refused():
         ({"states": 9}, "expected 1 to 8"),
         ({"states": 2, "order": 1}, "hmm has order 0"),
         ({"states": 8, "kind": "hamilton"}, "histories"),
+        ({"states": 1, "kind": "hamilton"}, "1 states with 4 lags were asked for; expected 2 to 8"),
     ):
         with pytest.raises(ConfigError, match=message):
             fit(y, **arguments)
+
+
+def test_the_number_of_states_of_a_model_with_lags_is_chosen_from_two_on():
+    found = choose_states(gnp(), most=2, kind="hamilton", starts=4)
+    assert found.regimes.states == 2
+    assert found.log_likelihood == pytest.approx(-181.263, abs=0.002)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict, str]:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from test_regime_forward import model_of
 from qts.errors import DataError
 from qts.market.returns import log_return
 from qts.market.sentiment.decay import FORGOTTEN, decayed
+from qts.mlops.regimes import PyFunc, RegimeBundle
 from qts.pipeline.regime_buckets import FilterBucket, FitBucket, Returns
 from qts.regime.forward import filter_series
 from qts.regime.model import Regimes
@@ -148,3 +150,16 @@ def test_news_fades_by_its_formula_and_never_from_the_future(news, at, later):
     before = np.array(at) <= later
     more = decayed(np.append(times, later), np.append(said, 1.0), np.array(at), 3)
     np.testing.assert_array_equal(more[0][before], tone[before])
+
+
+def test_the_pyfunc_bridges_a_bar_without_a_close() -> None:
+    rng = np.random.default_rng(3)
+    close = 100 * np.exp(np.cumsum(0.01 * rng.normal(size=60)))
+    times = pd.date_range("2024-01-01", periods=60)
+    model = PyFunc(RegimeBundle("hmm", 1, {"A": fit_returns(log_return(close[:-1], close[1:]), 2, 2)}))
+    bars = pd.DataFrame({"instrument": "A", "bar_time": times, "close": close})
+    holes = bars.assign(close=np.where(np.isin(np.arange(60), [20, 21, 40]), np.nan, close))
+    holes.loc[40, "close"] = 0.0
+    expected = model.predict(bars.drop([20, 21, 40]))
+    pd.testing.assert_frame_equal(model.predict(holes), expected)
+    assert len(expected) == 56

@@ -50,13 +50,16 @@ class PyFunc:
 
         Args:
             bars: columns instrument, bar_time, close, in any order of rows. Instruments that the version does not know,
-                or could not fit, are left out.
+                or could not fit, are left out; so are bars without a positive close, as in the job: the next return
+                counts from the last known close.
 
         Returns:
             instrument, bar_time, calm, normal, stressed, volatility.
         """
         parts = []
-        for name, own in bars.sort_values("bar_time", kind="stable").groupby("instrument", sort=True):
+        prices = bars["close"].to_numpy(np.float64)
+        known = bars[np.isfinite(prices) & (prices > 0)]
+        for name, own in known.sort_values("bar_time", kind="stable").groupby("instrument", sort=True):
             params = self.bundle.parameters.get(str(name), {"method": UNFITTED})
             if params["method"] == UNFITTED or len(own) < 2:
                 continue

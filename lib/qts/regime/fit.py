@@ -69,7 +69,7 @@ def fit(
 
     Args:
         values: the series, shape (T,); values that are not finite are missing and left out.
-        states: K.
+        states: K; at least 2 for a model with lags.
         kind: see `Fit`.
         order: lags of the autoregression around the switching mean; by default 4 for `hamilton` and 0 for the others.
             A hidden Markov model has none.
@@ -95,7 +95,7 @@ def fit(
 
 
 def choose_states(values: Array, most: int = 3, kind: Kind = "hmm", *, starts: int = 12, seed: int = 0) -> Fit:
-    """The fit with the lowest BIC among 1 to `most` states, each of which explains some observations.
+    """The fit with the lowest BIC among 1 (`hamilton`: 2) to `most` states, each of which explains some observations.
 
     The criterion is the usual guide though its theory does not hold here: with one state the transition probabilities
     are not identified. Source: J. Psaradakis and N. Spagnolo, "On the Determination of the Number of Regimes in
@@ -106,15 +106,16 @@ def choose_states(values: Array, most: int = 3, kind: Kind = "hmm", *, starts: i
     """
     fits = []
     y = np.asarray(values, np.float64)
-    for states in range(1, most + 1):
+    fewest = 2 if _order(kind, None) else 1
+    for states in range(fewest, most + 1):
         try:
             found = fit(values, states, kind, starts=starts, seed=seed)
         except DataError:
-            if states == 1:
+            if states == fewest:
                 raise
             continue
         # A state for one outlier pays by BIC, and takes the name of a regime from one that there is.
-        if states == 1 or explained(found.regimes, y[np.isfinite(y)]).min() >= EXPLAINED:
+        if states == fewest or explained(found.regimes, y[np.isfinite(y)]).min() >= EXPLAINED:
             fits.append(found)
     return min(fits, key=lambda f: f.bic)
 
@@ -156,8 +157,10 @@ def _order(kind: Kind, order: int | None) -> int:
 
 
 def _usable(values: Array, states: int, order: int) -> Array:
-    if not 1 <= states <= 8:
-        raise ConfigError(f"{states} states were asked for; expected 1 to 8.")
+    fewest = 2 if order else 1
+    if not fewest <= states <= 8:
+        with_lags = f" with {order} lags" if order else ""
+        raise ConfigError(f"{states} states{with_lags} were asked for; expected {fewest} to 8.")
     if states ** (order + 1) > 2048:
         raise ConfigError(
             f"{states} states and {order} lags make {states ** (order + 1)} histories; at most 2048 are filtered. "
