@@ -138,6 +138,12 @@ def test_a_panel_that_is_too_short_gets_random_walks() -> None:
     np.testing.assert_allclose(found.sd / found.sd[:, :1], np.sqrt(np.arange(1, 7)) * np.ones((2, 1)))
 
 
+def test_the_random_walk_of_a_short_panel_is_as_wide_as_normal_changes_are() -> None:
+    values = _walk(120, 40, 5)
+    found = Lstm(lags=118).forecast(Lstm(lags=118).fit(_panel(values, _DAYS), 1).state, 1)
+    assert found.sd.mean() == pytest.approx(1.0, abs=0.04)
+
+
 def test_both_can_be_evaluated_beside_the_others() -> None:
     frame = pd.DataFrame({"series": "a", "timestamp": pd.to_datetime(_DAYS), "y": _weekly(130)})
     summary = evaluate(read_long(frame), build(["prophet", "lstm"]), Design(2)).summary()

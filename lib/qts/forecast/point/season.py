@@ -15,10 +15,12 @@ _FEWEST = 3  # seasons
 
 
 class Seasonal:
-    """Another model on the seasonally adjusted series: M4's Naive2 where that model is naive.
+    """Another model on the seasonally adjusted series: where that model is naive, M4's Naive2 but for the test.
 
     Indices are classical: ratios to a centred moving average of one season (differences where a value is not
-    positive), averaged by place in the season and normalised. Sources: S. Makridakis, E. Spiliotis, V. Assimakopoulos,
+    positive), averaged by place in the season and normalised. Whether there is a season is tested as in M4, on the
+    autocorrelations at all lags up to it, but on those of the changes: a trend makes those of the values large at every
+    lag. Sources: S. Makridakis, E. Spiliotis, V. Assimakopoulos,
     "The M4 Competition", International Journal of Forecasting 36 (2020), appendix A; V. Assimakopoulos and K.
     Nikolopoulos, "The theta model", International Journal of Forecasting 16 (2000).
     """

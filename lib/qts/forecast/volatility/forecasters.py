@@ -122,7 +122,7 @@ class Harq(RegressionForecaster):
 
 
 class HarLeverage(RegressionForecaster):
-    """HAR in logarithms with past falls of the price (Corsi and Reno, 2012), in units of the current volatility."""
+    """HAR in logarithms with past falls of the price, after Corsi and Reno (2012); see `measures.falls`."""
 
     name: ClassVar[str] = "har_leverage"
     model: ClassVar[har.Regression] = har.HAR_LEVERAGE

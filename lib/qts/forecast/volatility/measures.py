@@ -88,6 +88,11 @@ def falls(measures: Measures) -> list[Array]:
     s^2 is the exponential average of the variance up to the same row, so that one wild day is divided by its own
     size: where the variance is a squared return, the ratio stays above -1 / sqrt(.06) = -4.1. Raw returns as
     regressors did worse than none.
+
+    After F. Corsi and R. Reno, "Discrete-time volatility forecasting with persistent leverage effect", Journal of
+    Business & Economic Statistics 30 (2012), with two differences: they scale by nothing, and over a week and a month
+    they take the negative part of the mean return, where this is the mean of the negative parts, so that a fall which
+    the week made good again still counts.
     """
     variance = measures.variance
     scale = np.sqrt(measures.memory.exponential("scale", variance, np.full(variance.shape[1], 1 - _SCALE_WEIGHT)))
