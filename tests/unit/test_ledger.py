@@ -266,6 +266,17 @@ def test_arrow_opens_files_without_python(ledger, monkeypatch):
     assert added["control_id"].to_pylist() == ["b"]
 
 
+@pytest.mark.parametrize("most", [10, 1])
+def test_rows_that_were_added_and_vacuumed_since_are_an_error_that_says_so(ledger, most):
+    ledger.append("controls", controls("a"))
+    ledger.append("controls", controls("b"))
+    for file in ledger.path("controls").glob("*.parquet"):
+        file.unlink()
+    for before in (-1, 1):
+        with pytest.raises(StoreError, match=r"Version 2 of table 'controls' .* lacks files: .*longer retention"):
+            ledger.added("controls", before, 2, ["control_id"], pc.field("action") == "x", most)
+
+
 @pytest.mark.slow
 def test_a_process_that_reads_last_of_all_ends_well(ledger):
     for n in range(12):

@@ -7,7 +7,8 @@ its rows already there and skips the write. Spark honours the same transactions,
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -209,13 +210,8 @@ class Ledger:
             return declared.schema.empty_table().select(names)
         hidden = done_only and declared.batched
         wanted = names + [c for c in ("checkpoint_id", "batch_id") if hidden and c not in names]
-        try:
+        with self._files_of(name, handle):
             rows = _scan(_dataset(handle, self.path(name)), wanted, where)
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"Version {handle.version()} of table {name!r} in {self.root} lacks files: {error}. Maintenance has "
-                "deleted them; a longer retention keeps old versions."
-            ) from error
         if hidden:
             rows = only_done(rows, self.done_batches(done_at))
         return rows.select(names)
@@ -233,7 +229,7 @@ class Ledger:
             The rows, in no order; None where these files hold more rows.
 
         Raises:
-            StoreError: a version is gone.
+            StoreError: a version is gone, or its files were vacuumed since.
         """
         if now < 0 or now == before:
             return table(name).schema.empty_table().select(list(columns))
@@ -242,10 +238,22 @@ class Ledger:
         old = [] if before < 0 else self.open(name, before).file_uris()
         known = {uri.removeprefix(root).lstrip("/") for uri in old}
         fragments = [part for part in dataset.get_fragments() if part.path.lstrip("/") not in known]
-        if sum(part.count_rows() for part in fragments) > most:
-            return None
-        parts = pads.FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
-        return parts.to_table(columns=list(columns), filter=where)
+        with self._files_of(name, handle):
+            if sum(part.count_rows() for part in fragments) > most:
+                return None
+            parts = pads.FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
+            return _scan(parts, list(columns), where)
+
+    @contextmanager
+    def _files_of(self, name: str, handle: DeltaTable) -> Iterator[None]:
+        """Says that a version's files are gone, where they are."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"Version {handle.version()} of table {name!r} in {self.root} lacks files: {error}. Maintenance has "
+                "deleted them; a longer retention keeps old versions."
+            ) from error
 
     def done_batches(self, version: int | None = None) -> pa.Table:
         """(checkpoint_id, batch_id) of every batch that has ended, or had at a version of `batches`; none at -1."""
