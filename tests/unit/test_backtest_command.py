@@ -70,6 +70,27 @@ def test_a_study_from_file_to_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(Ledger(tmp_path / "work" / "tables").read("experiments")) == 10
 
 
+def test_a_study_that_is_killed_as_it_is_written_is_whole_after_the_next_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ("--strategies", "Flat,BuyAndHold", "--scenarios", "gap")
+    append = Ledger.append
+
+    def killed(self: Ledger, name: str, *rows: Any, **options: Any) -> bool:
+        append(self, name, *rows, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "append", killed)
+        code, _ = run(tmp_path, capsys, *chosen)
+    assert code == 130
+    run(tmp_path, capsys, *chosen)
+    kept = Ledger(tmp_path / "work" / "tables").read("experiments").to_pandas()
+    assert sorted(zip(kept["scenario"], kept["strategy"], strict=True)) == [
+        (scenario, strategy) for scenario in ("gap", "history") for strategy in ("BuyAndHold", "Flat")
+    ]
+
+
 def test_walk_forward_measures_what_came_after(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = run(tmp_path, capsys, "--strategies", "SmaCross,Flat", "--walk-forward")
     first = found["walk_forward"][0]

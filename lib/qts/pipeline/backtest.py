@@ -70,9 +70,8 @@ def execute(settings: Settings, market: Market) -> Summary:
     main = studies.pop("history")
     study_id = hashlib.blake2b(" ".join(sorted(identities)).encode(), digest_size=6).hexdigest()
     if not kept.holds(ledger, study_id):
-        kept.keep(ledger, study_id, main, searched, market)
-        for name, each in studies.items():
-            kept.keep(ledger, study_id, each, pieces[name][1], market)
+        scenes = [(each, pieces[name][1]) for name, each in studies.items()]
+        kept.keep(ledger, study_id, [(main, searched), *scenes], market)
     tracking = Tracking(settings.tracking_uri, settings.mlflow.experiment, settings.workdir / "mlruns")
     run_id = kept.track(tracking, study_id, main, searched, market)
     report = settings.workdir / "reports" / f"backtest-{study_id}.html"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -58,15 +59,19 @@ def holds(ledger: Ledger, study_id: str) -> bool:
     return bool(ledger.read("experiments", columns=("study_id",), where=pc.field("study_id") == study_id).num_rows)
 
 
-def keep(ledger: Ledger, study_id: str, study: Study, experiments: list[Experiment], market: Market) -> None:
-    """Appends a row for each experiment of a study."""
-    now = datetime.now(UTC)
+def keep(ledger: Ledger, study_id: str, parts: Sequence[tuple[Study, list[Experiment]]], market: Market) -> None:
+    """Appends a row for each experiment of a study, those of its scenarios too, in one commit: all or none."""
+    always = {
+        "study_id": study_id,
+        "at": datetime.now(UTC),
+        "universe": universe_of(market),
+        "data": market.fingerprint,
+    }
     rows = [
-        _row(outcome, experiment, study, place) | {"study_id": study_id, "at": now, "universe": universe_of(market)}
+        _row(outcome, experiment, study, place) | always
+        for study, experiments in parts
         for place, (outcome, experiment) in enumerate(zip(study.outcomes, experiments, strict=True))
     ]
-    for row in rows:
-        row["data"] = market.fingerprint
     ledger.append("experiments", pa.Table.from_pylist(rows))
 
 
