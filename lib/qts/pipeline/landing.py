@@ -276,7 +276,8 @@ class Lander:
             return work()
         except Exception as error:
             if _of_spark(error):
-                # A worker writes as it reads, and a disk that refuses is not the source's fault.
+                # A worker writes as it reads, and a disk that refuses is not the source's fault. Spark hands on what a
+                # worker raised as the text of its traceback and nothing else: there is no error class to ask for.
                 if refused := re.search(r"qts\.errors\.StoreError: (.+)", str(error)):
                     raise StoreError(refused[1]) from error
                 raise DataError(
