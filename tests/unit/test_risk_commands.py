@@ -58,12 +58,26 @@ def check(*orders: dict, portfolio=PORTFOLIO, **limits) -> list[tuple]:
         ({"instrument": "CCC"}, {}, ("deny", 0, ["no_price"])),
         ({"instrument": "DDD"}, {"restricted": ["DDD"]}, ("deny", 0, ["no_price"])),
         ({"side": "hold", "instrument": "ZZZ"}, {}, ("deny", 0, ["bad_side", "unknown_instrument"])),
+        # An equity of 10,000 + 50 x 100 - 20 x 10 = 14,800.
+        ({}, {"max_order_notional_fraction": 0.05}, ("cut", 7, ["max_order_notional"])),
+        ({}, {"max_position_notional_fraction": 0.37}, ("cut", 4, ["max_position_notional"])),
+        ({}, {"max_gross_exposure_fraction": 0.4}, ("cut", 7, ["max_gross_exposure"])),
+        ({}, {"max_net_exposure_fraction": 0.39}, ("cut", 9, ["max_net_exposure"])),
         ({}, {"trading_state": "halted"}, ("deny", 0, ["trading_state"])),
         ({}, {"restricted": ["AAA"]}, ("deny", 0, ["restricted"])),
     ],
 )
 def test_one_order(changes, limits, expected):
     assert check(order(**changes), **limits) == [expected]
+
+
+def test_limits_of_an_equity_that_is_not_known_let_positions_be_closed_only():
+    portfolio = PORTFOLIO | {"positions": PORTFOLIO["positions"] | {"CCC": 3}}
+    orders = order(), order(order_id="2", side="sell", quantity=50)
+    assert check(*orders, portfolio=portfolio, max_order_notional_fraction=0.01) == [
+        ("deny", 0, ["trading_state", "max_order_notional"]),
+        ("accept", 50, []),
+    ]
 
 
 def test_orders_share_the_cash_in_the_order_of_the_file():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qts.errors import ConfigError
 from qts.risk import breakers
-from qts.risk.limits import Breaker, Breakers, RiskLimits
+from qts.risk.limits import Breaker, Breakers, RiskLimits, of_equity
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "risk.yml"
 
@@ -40,6 +40,17 @@ def test_arrays_follow_the_instruments_and_overrides_win():
     assert (limits.max_gross_exposure, limits.min_cash) == (np.inf, 0)
 
 
+def test_no_shipped_limit_cuts_an_account_that_has_grown_sixfold():
+    limits = RiskLimits.parse(yaml.safe_load(CONF.read_text())).arrays(("AAA",))
+    for amount, share in (
+        (limits.max_order_notional, limits.max_order_notional_fraction),
+        (limits.max_position_notional, limits.max_position_notional_fraction),
+        (limits.max_gross_exposure, limits.max_gross_exposure_fraction),
+        (limits.max_net_exposure, limits.max_net_exposure_fraction),
+    ):
+        np.testing.assert_array_equal(np.minimum(amount, of_equity(np.asarray(share), 6e6)), np.asarray(share) * 6e6)
+
+
 def test_an_override_lifts_a_restriction():
     raw = {"restricted": ["AAA"], "instruments": {"AAA": {"restricted": False}}}
     assert RiskLimits.parse(raw).arrays(("AAA",)).restricted.tolist() == [False]
@@ -65,6 +76,8 @@ def test_a_breaker_may_be_a_number():
         ({"sizing": {"gross_budjet": 1}}, "Did you mean 'gross_budget'"),
         ({"execution": {"fee": 1}}, "known are order_type"),
         ({"max_position": -1}, "'max_position' is -1"),
+        ({"max_order_notional_fraction": -0.1}, "'max_order_notional_fraction' is -0.1"),
+        ({"max_gross_exposure_fractoin": 1}, "Did you mean 'max_gross_exposure_fraction'"),
         ({"max_position": "many"}, "'max_position' is 'many'"),
         ({"max_position": float("nan")}, "'max_position' is nan"),
         ({"trading_state": "open"}, "'trading_state' is 'open'"),

@@ -36,6 +36,7 @@ def view(**changes: object) -> BookView:
         tradable=np.ones(3, dtype=bool),
         state=np.zeros(3, dtype=np.int8),
         cash=1e6,
+        equity=1e6,
     )
     return replace(plain, **changes)
 
@@ -112,6 +113,73 @@ CASES = {
         {"max_position_notional": 6000},
         ("cut", 10, ["max_position_notional"]),
     ),
+    "notional, of equity": (
+        market((0, 12)),
+        {"equity": 10_000.0},
+        {"max_order_notional_fraction": 0.105},
+        ("cut", 10, ["max_order_notional"]),
+    ),
+    "notional, the amount is stricter": (
+        market((0, 12)),
+        {"equity": 10_000.0},
+        {"max_order_notional_fraction": 0.5, "max_order_notional": 700},
+        ("cut", 7, ["max_order_notional"]),
+    ),
+    "notional of equity, for one": (
+        market((0, 12)),
+        {"equity": 10_000.0},
+        {"max_order_notional_fraction": 0.5, "instruments": {"AAA": {"max_order_notional_fraction": 0.03}}},
+        ("cut", 3, ["max_order_notional"]),
+    ),
+    "notional of equity, closes": (
+        market((0, -50)),
+        {"quantity": LONG, "equity": 100.0},
+        {"max_order_notional_fraction": 0.1},
+        ("accept", 50, []),
+    ),
+    "notional of equity, closes and crosses zero": (
+        market((0, -80)),
+        {"quantity": LONG, "equity": 100.0},
+        {"max_order_notional_fraction": 0.1},
+        ("cut", 50, ["max_order_notional"]),
+    ),
+    "position notional, of equity": (
+        market((0, 20)),
+        {"quantity": LONG, "equity": 10_000.0},
+        {"max_position_notional_fraction": 0.6},
+        ("cut", 10, ["max_position_notional"]),
+    ),
+    "gross, of equity": (
+        market((0, 20)),
+        {"quantity": LONG, "equity": 3000.0},
+        {"max_gross_exposure_fraction": 2},
+        ("cut", 10, ["max_gross_exposure"]),
+    ),
+    "net, of equity": (
+        market((0, -20)),
+        {"quantity": SHORT, "equity": 3000.0},
+        {"max_net_exposure_fraction": 2},
+        ("cut", 10, ["max_net_exposure"]),
+    ),
+    "no equity, opens": (
+        market((0, 1)),
+        {"equity": 0.0},
+        {"max_gross_exposure_fraction": 2},
+        ("deny", 0, ["trading_state"]),
+    ),
+    "unknown equity, opens": (
+        market((0, 1)),
+        {"equity": np.nan},
+        {"max_net_exposure_fraction": 2},
+        ("deny", 0, ["trading_state"]),
+    ),
+    "no equity, closes": (
+        market((0, 20)),
+        {"quantity": np.array([-50.0, 2000, 0]), "equity": -5.0},
+        {"max_order_notional_fraction": 1, "max_net_exposure_fraction": 1},
+        ("accept", 20, []),
+    ),
+    "no equity, only amounts": (market((0, 1)), {"equity": np.nan}, {"max_gross_exposure": 1000}, ("accept", 1, [])),
     "short": (market((0, -80)), {"quantity": LONG}, {"allow_short": False}, ("cut", 50, ["allow_short"])),
     "short, flat": (market((0, -1)), {}, {"allow_short": False}, ("deny", 0, ["allow_short"])),
     "gross": (market((0, 20)), {"quantity": LONG}, {"max_gross_exposure": 6000}, ("cut", 10, ["max_gross_exposure"])),
@@ -251,6 +319,60 @@ BOOKS = st.builds(
     st.floats(0, 20000),
     st.lists(st.booleans(), min_size=3, max_size=3),
 )
+
+
+FRACTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.floats(0, 3)
+        for name in (
+            *("max_order_notional_fraction", "max_position_notional_fraction"),
+            *("max_gross_exposure_fraction", "max_net_exposure_fraction"),
+        )
+    },
+)
+
+
+@given(ORDERS, BOOKS, FRACTIONS, st.sampled_from([1 / 64, 8.0, 1024.0]))
+@FEW
+def test_an_account_that_has_grown_may_do_all_in_proportion(wanted, book, limits, times):
+    """Powers of two, so that every figure is the same times them to the last bit. Absolute limits fail this."""
+    book = replace(book, equity=5_000.0)
+    grown = replace(
+        book,
+        quantity=book.quantity * times,
+        lot_size=book.lot_size * times,
+        cash=book.cash * times,
+        equity=book.equity * times,
+    )
+    before = judge(market(*wanted), book, **limits)
+    after = judge(market(*((row, quantity * times) for row, quantity in wanted)), grown, **limits)
+    assert after.codes == before.codes
+    np.testing.assert_allclose(after.quantity, before.quantity * times, rtol=1e-12)
+
+
+@given(ORDERS, BOOKS, FRACTIONS)
+@FEW
+def test_fractions_are_the_amounts_that_they_make(wanted, book, limits):
+    """But for orders that close, which a fraction lets pass whatever they are worth."""
+    book = replace(book, equity=5_000.0, quantity=np.zeros(3))
+    orders = market(*({row: (row, quantity) for row, quantity in wanted}.values()))
+    amounts = {name.removesuffix("_fraction"): fraction * 5_000.0 for name, fraction in limits.items()}
+    ours, theirs = judge(orders, book, **limits), judge(orders, book, **amounts)
+    assert ours.codes == theirs.codes
+    assert ours.quantity.tolist() == theirs.quantity.tolist()
+
+
+@given(ORDERS, BOOKS, FRACTIONS, st.sampled_from([np.nan, -100.0, 0.0, 1e-300]))
+@FEW
+def test_without_equity_every_position_can_still_be_closed(wanted, book, limits, equity):
+    book = replace(book, equity=equity, lot_size=np.full(3, np.nan))
+    for row, held in enumerate(book.quantity):
+        if held and "max_net_exposure_fraction" not in limits:
+            assert outcome(judge(market((row, -held)), book, **limits)) == ("accept", abs(held), [])
+    if not equity > 0 and limits:
+        flat = replace(book, quantity=np.zeros(3))
+        assert not judge(market(*wanted), flat, **limits).quantity.any()
 
 
 @given(ORDERS, BOOKS, LIMITS)

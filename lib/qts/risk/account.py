@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qts.market.bar import Array
-from qts.risk.limits import Limits
+from qts.risk.limits import Limits, of_equity
 from qts.risk.orders import BookView, BoolArray, Case, Ruling
 from qts.risk.rules import ROUNDING
 from qts.trading.controls import ACTIVE
@@ -44,6 +44,19 @@ def _account(limits: Limits, book: BookView) -> _Account:
     )
 
 
+def _with_fractions(limits: Limits, equity: float) -> Limits:
+    """The same with amounts that fractions of this equity allow, too."""
+    if not limits.relative:
+        return limits
+    fractions = np.array([limits.max_gross_exposure_fraction, limits.max_net_exposure_fraction])
+    gross, net = of_equity(fractions, equity).tolist()
+    return replace(
+        limits,
+        max_gross_exposure=min(limits.max_gross_exposure, gross),
+        max_net_exposure=min(limits.max_net_exposure, net),
+    )
+
+
 def share(case: Case, size: Array) -> tuple[Array, dict[str, Ruling], dict[str, BoolArray]]:
     """Grants orders what the account has left, in their order.
 
@@ -54,7 +67,7 @@ def share(case: Case, size: Array) -> tuple[Array, dict[str, Ruling], dict[str, 
     Returns:
         Units granted, shape (M,), and per code the ruling and whether the order broke it.
     """
-    limits, count = case.limits, len(case)
+    limits, count = _with_fractions(case.limits, case.book.equity), len(case)
     start, need = _account(limits, case.book), _Need.of(case)
     granted = size
     breach = {code: np.zeros(count, dtype=bool) for code in CODES}

@@ -33,7 +33,8 @@ def check_files(orders: pd.DataFrame, limits: RiskLimits, portfolio: Mapping[str
     Args:
         orders: columns order_id, instrument, side (buy, sell), quantity (> 0); and, where given, timestamp, type
             (market, limit; without it an order with a limit price is a limit order), limit_price, strategy.
-        portfolio: {cash, positions {instrument: quantity}, prices {instrument: last good price}}.
+        portfolio: {cash, positions {instrument: quantity}, prices {instrument: last good price}}; equity, which some
+            limits are fractions of, is the cash and the positions at these prices.
 
     Returns:
         {orders [{order_id, verdict (accept, cut, deny), quantity, codes, figures {code: {figure, limit}}}],
@@ -143,14 +144,16 @@ def _view(
 ) -> BookView:
     count = len(names)
     price = np.array([prices.get(name, np.nan) for name in names], dtype=np.float64)
-    nothing = np.zeros(count)
+    nothing, quantity = np.zeros(count), np.array([positions.get(name, 0.0) for name in names], dtype=np.float64)
+    exposure = np.where((price > 0) & np.isfinite(price), price, np.nan)
+    worth = np.where(quantity == 0, 0.0, quantity * exposure)  # what is not held needs no price
     return BookView(
-        quantity=np.array([positions.get(name, 0.0) for name in names], dtype=np.float64),
+        quantity=quantity,
         buys=nothing,
         sells=nothing,
         price=price,
         price_age=nothing,
-        exposure=np.where((price > 0) & np.isfinite(price), price, np.nan),
+        exposure=exposure,
         inverse=np.zeros(count, dtype=bool),
         multiplier=np.ones(count),
         lot_size=lot_size,
@@ -158,6 +161,7 @@ def _view(
         tradable=np.ones(count, dtype=bool),
         state=np.zeros(count, dtype=np.int8),
         cash=cash,
+        equity=math.fsum([cash, *worth.tolist()]),
     )
 
 

@@ -25,12 +25,15 @@ class Limits:
 
     Attributes:
         max_order_notional, max_order_size, max_position, max_position_notional: per instrument, shape (N,).
+        max_order_notional_fraction, max_position_notional_fraction: the same as fractions of equity, shape (N,). Of an
+            amount and a fraction the stricter one holds.
         price_collar: largest distance of an order's price from the last good price, a share of it, shape (N,).
         max_price_age: seconds, shape (N,).
         restricted: instruments that may not be traded at all, shape (N,).
         allow_short: whether a position may be below zero, shape (N,).
         lot_size, tick_size: NaN where the limits name none, shape (N,).
         max_gross_exposure, max_net_exposure, min_cash: of the account, account currency.
+        max_gross_exposure_fraction, max_net_exposure_fraction: of its equity.
         cash_buffer: share by which an order may turn out dearer than its price; cash is held back for it.
         trading_state: code of `controls.STATES`.
         breakers: see `risk.breakers`.
@@ -40,6 +43,8 @@ class Limits:
     max_order_size: Array
     max_position: Array
     max_position_notional: Array
+    max_order_notional_fraction: Array
+    max_position_notional_fraction: Array
     price_collar: Array
     max_price_age: Array
     restricted: npt.NDArray[np.bool_]
@@ -48,10 +53,27 @@ class Limits:
     tick_size: Array
     max_gross_exposure: float
     max_net_exposure: float
+    max_gross_exposure_fraction: float
+    max_net_exposure_fraction: float
     min_cash: float
     cash_buffer: float
     trading_state: int
     breakers: Breakers
+
+    @property
+    def relative(self) -> bool:
+        """Whether any limit is a fraction of equity."""
+        account = (self.max_gross_exposure_fraction, self.max_net_exposure_fraction)
+        return min(account) < np.inf or any(
+            bool((limit < np.inf).any())
+            for limit in (self.max_order_notional_fraction, self.max_position_notional_fraction)
+        )
+
+
+def of_equity(fraction: Array, equity: float) -> Array:
+    """Fractions of an account's equity in account currency; of one without equity, or of an unknown one, nothing."""
+    capital = equity if equity > 0 else 0.0
+    return np.where(np.isposinf(fraction), np.inf, np.where(np.isposinf(fraction), 0.0, fraction) * capital)
 
 
 #: Keys that hold several values; null says that there are none.
@@ -97,6 +119,8 @@ class InstrumentLimits(_Model):
     max_order_size: _Amount | None = None
     max_position: _Amount | None = None
     max_position_notional: _Amount | None = None
+    max_order_notional_fraction: _Amount | None = None
+    max_position_notional_fraction: _Amount | None = None
     price_collar: _Amount | None = None
     max_price_age: _Positive | None = None
     restricted: bool | None = None
@@ -117,8 +141,12 @@ class RiskLimits(_Model):
     max_order_size: _Amount | None = None
     max_position: _Amount | None = None
     max_position_notional: _Amount | None = None
+    max_order_notional_fraction: _Amount | None = None
+    max_position_notional_fraction: _Amount | None = None
     max_gross_exposure: _Amount | None = None
     max_net_exposure: _Amount | None = None
+    max_gross_exposure_fraction: _Amount | None = None
+    max_net_exposure_fraction: _Amount | None = None
     min_cash: Annotated[float, Field(allow_inf_nan=False)] | None = 0.0
     cash_buffer: Annotated[float, Field(ge=0, lt=1)] = 0.0
     price_collar: _Amount | None = None
@@ -152,7 +180,10 @@ class RiskLimits(_Model):
         """The limits over instruments, in their order; overrides for others are ignored."""
         count = len(instruments)
         position = {name: index for index, name in enumerate(instruments)}
-        unlimited = ("max_order_notional", "max_order_size", "max_position", "max_position_notional")
+        unlimited = (
+            *("max_order_notional", "max_order_size", "max_position", "max_position_notional"),
+            *("max_order_notional_fraction", "max_position_notional_fraction"),
+        )
         columns: dict[str, npt.NDArray[Any]] = {
             **{
                 name: _filled(getattr(self, name), count, np.inf)
@@ -170,6 +201,8 @@ class RiskLimits(_Model):
             **columns,
             max_gross_exposure=_or(self.max_gross_exposure, np.inf),
             max_net_exposure=_or(self.max_net_exposure, np.inf),
+            max_gross_exposure_fraction=_or(self.max_gross_exposure_fraction, np.inf),
+            max_net_exposure_fraction=_or(self.max_net_exposure_fraction, np.inf),
             min_cash=_or(self.min_cash, -np.inf),
             cash_buffer=self.cash_buffer,
             trading_state=("active", "reducing", "halted").index(self.trading_state),

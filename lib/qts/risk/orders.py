@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from qts.market.bar import Array, IntArray
 from qts.risk.limits import Limits
+from qts.trading.controls import REDUCING
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -56,6 +57,7 @@ class BookView:
         tradable: whether orders may be sent, shape (N,).
         state: trading state by instrument, codes of `controls.STATES`, shape (N,).
         cash: account currency.
+        equity: cash and the value of all positions; NaN where a position has no price.
         spent: cash that open orders and earlier orders of the batch will take.
     """
 
@@ -72,6 +74,7 @@ class BookView:
     tradable: BoolArray
     state: npt.NDArray[np.int8]
     cash: float
+    equity: float
     spent: float = 0.0
 
 
@@ -85,7 +88,8 @@ class Case:
         price: of each order, shape (M,).
         size: units asked for, > 0, shape (M,).
         buy: whether it buys, shape (M,).
-        state: trading state of its instrument, the stricter of account's and limits', shape (M,).
+        state: trading state of its instrument, the stricter of account's and limits', shape (M,). Without equity to
+            measure by, limits that are fractions of it let only reducing orders pass.
         base: the position that it adds to: a buy to one with all open buys filled, a sale likewise, shape (M,).
         towards: the same, positive where the order makes it larger, shape (M,).
         worst: the instrument's largest position while any of its open orders may be filled, units >= 0, shape (M,).
@@ -119,6 +123,9 @@ class Case:
         base = np.where(buy, high, low)
         towards = np.where(buy, base, -base)
         lot, multiplier = book.lot_size[rows], book.multiplier[rows]
+        account = (
+            max(limits.trading_state, REDUCING) if limits.relative and not book.equity > 0 else limits.trading_state
+        )
         return cls(
             orders,
             limits,
@@ -127,7 +134,7 @@ class Case:
             price,
             size,
             buy,
-            np.maximum(book.state[rows], np.int8(limits.trading_state)),
+            np.maximum(book.state[rows], np.int8(account)),
             base,
             towards,
             np.maximum(np.abs(high), np.abs(low)),

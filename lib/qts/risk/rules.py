@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qts.market.bar import Array
+from qts.risk.limits import of_equity
 from qts.risk.orders import BoolArray, Case, Ruling
 from qts.trading.controls import HALTED, REDUCING
 
@@ -75,9 +76,15 @@ def max_order_size(case: Case) -> Ruling:
 
 
 def max_order_notional(case: Case) -> Ruling:
-    """Orders worth more than the instrument allows, in account currency (RTS 6, Article 15(1)(b))."""
-    limit = case.limits.max_order_notional[case.rows]
-    return Ruling(_unless_unlimited(limit / case.unit_value, limit), case.size * case.unit_value, limit)
+    """Orders worth more than the instrument allows, in account currency (RTS 6, Article 15(1)(b)).
+
+    What only closes a position is never stopped by a fraction of equity: a loss would lock the account in.
+    """
+    amount = case.limits.max_order_notional[case.rows]
+    share = of_equity(case.limits.max_order_notional_fraction[case.rows], case.book.equity)
+    relative = np.maximum(_unless_unlimited(share / case.unit_value, share), case.closing)
+    allowed = np.minimum(_unless_unlimited(amount / case.unit_value, amount), relative)
+    return Ruling(allowed, case.size * case.unit_value, np.minimum(amount, share))
 
 
 def max_position(case: Case) -> Ruling:
@@ -88,7 +95,8 @@ def max_position(case: Case) -> Ruling:
 
 def max_position_notional(case: Case) -> Ruling:
     """Positions worth more than the instrument allows, in account currency at the last good price."""
-    limit, unit = case.limits.max_position_notional[case.rows], case.book.exposure[case.rows]
+    share = of_equity(case.limits.max_position_notional_fraction[case.rows], case.book.equity)
+    limit, unit = np.minimum(case.limits.max_position_notional[case.rows], share), case.book.exposure[case.rows]
     allowed = _unless_unlimited(_room(limit / unit - case.towards), limit)
     return Ruling(allowed, np.abs(case.towards + case.size) * unit, limit)
 

@@ -319,6 +319,7 @@ def _view(book: Book, at: int, states: StateArray, universe: Universe) -> BookVi
         tradable=universe.tradable,
         state=states,
         cash=book.cash,
+        equity=book.equity,
         spent=float(cost.sum()),
     )
 
