@@ -71,6 +71,11 @@ _PREFIX, _NESTING = "QTS_", "__"
 _OTHER_VARIABLES = {"QTS_JARS"}
 
 
+#: What no work folder's path may hold: delta-rs takes paths for URLs, in which %20 is a blank, and refuses the others
+#: or ends in a panic; SQLAlchemy cuts at a question mark. A name that is no UTF-8 has no URL at all.
+_UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[][?\\^|\x00-\x1f\x7f\ud800-\udfff]")
+
+
 class Settings(BaseSettings):
     """Everything that a job is told. `Settings()` holds defaults only; `load_settings` reads files and environment."""
 
@@ -100,7 +105,15 @@ class Settings(BaseSettings):
     @field_validator("workdir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return Path(os.path.abspath(value.expanduser()))
+        path = os.path.abspath(value.expanduser())
+        if found := _UNUSABLE.search(path):
+            raise PydanticCustomError(
+                "workdir",
+                "its path holds {what}, which a library that keeps tables or models there reads as something else; "
+                "rename the folder, or name another one (letters of any alphabet, blanks and quotes are fine)",
+                {"what": ascii(found[0])},
+            )
+        return Path(path)
 
     @field_validator("sources")
     @classmethod

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qts.cli import main
 from qts.conf import conf_dir, conf_file, merge, read_conf
 from qts.errors import ConfigError, MissingInput
+from qts.mlops.tracking import Tracking
 from qts.settings import Settings, duration, format_duration, load_settings
+from qts.store.ledger import Ledger
 
 
 @pytest.fixture(autouse=True)
@@ -232,3 +236,42 @@ def test_a_time_without_zone_is_utc(tmp_path):
     replay = load_settings(conf(tmp_path, f"sources: [{source}]")).sources[0]
     assert replay.start == replay.end
     assert replay.start.tzinfo is not None
+
+
+ODD = "a b 'c' \"d\" \u00e4\u00f6 \u65e5\u672c #&;{e,f}*:$g`+=~ 100% <h>"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a%20b", "'%20'"),
+        ("a?b", "'?'"),
+        ("a[1]", "'['"),
+        ("a]", "']'"),
+        ("a\\b", r"'\\\\'"),
+        ("a^b", "'^'"),
+        ("a|b", "'|'"),
+        ("a\nb", r"'\\n'"),
+        ("a\udcffb", r"'\\udcff'"),
+    ],
+)
+def test_a_work_folder_that_no_library_can_use_is_refused_by_name_and_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, told: str
+) -> None:
+    for folder in (tmp_path / name, tmp_path / name / "work"):
+        assert main(["tables", "--workdir", str(folder)]) == 2
+        said = capsys.readouterr().err.strip()
+        assert len(said.splitlines()) == 1
+        assert f"its path holds {told.replace(chr(92) * 2, chr(92))}, which a library" in said
+
+
+def test_a_work_folder_with_an_odd_name_holds_tables_and_models(tmp_path: Path) -> None:
+    settings = Settings(workdir=tmp_path / ODD)
+    ledger = Ledger(settings.tables)
+    row = {"instrument": ["A"], "currency": ["USD"], "multiplier": [1.0], "inverse": [False], "lot_size": [1.0]}
+    ledger.append("instruments", pa.table(row | {"tick_size": [0.0], "tradable": [True], "price_from": ["trade"]}))
+    assert ledger.read("instruments")["instrument"].to_pylist() == ["A"]
+    assert (settings.workdir / "tables" / "instruments" / "_delta_log").is_dir()
+    tracking = Tracking(settings.tracking_uri, "qts", settings.workdir / "mlruns")
+    tracking.attach(tracking.run("a", "key").info.run_id, "note.txt", b"kept")
+    assert [file.read_bytes() for file in (settings.workdir / "mlruns").rglob("note.txt")] == [b"kept"]

@@ -220,11 +220,17 @@ def open_files(
         MissingInput: nothing is there, or nothing but empty files (unless it is watched).
         UnknownColumn: no file has the mapping's columns.
         DataError: no file can be read.
-        ConfigError: the mapping is for daily bars, which only replay turns into prints.
+        ConfigError: the mapping is for daily bars, which only replay turns into prints; or the path holds a colon
+            beside a character of patterns, which Hadoop cannot read even where it is escaped.
     """
     if mapping.kind == "daily":
         raise ConfigError(f"mapping {mapping.name} is for daily bars; play them with a source of type replay.")
     root, pattern = _split(path)
+    if (special := _SPECIAL.search(root)) and ":" in re.sub(r"^[A-Za-z][\w+.-]*:(?=/)", "", root):
+        raise ConfigError(
+            f"Source {name!r} is {path}, whose folder holds a colon and {special[0]!r}: Hadoop cannot read both in one "
+            "path. Rename the folder."
+        )
     chosen = None if file_format == "auto" else file_format
     files = Files(name, root, pattern, chosen, mapping, once)
     if not (watch and not once):
