@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qts.commands.pipes import seekable
 from qts.errors import DataError, MissingInput, UnknownColumn, did_you_mean
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def read_table(path: Path, expected: str, names: Collection[str] = ()) -> pd.Dat
     """A csv (plain or compressed) or parquet file.
 
     Args:
-        path: parquet is told by its ending, .parquet or .pq.
+        path: may be a pipe; parquet is told by its first bytes, or by the ending .parquet or .pq.
         expected: what the file should hold, for the message.
         names: columns, in any case, whose cells of a csv are names: 000001 keeps its zeros and NA is a name like any
             other. An empty cell is missing.
@@ -27,10 +28,9 @@ def read_table(path: Path, expected: str, names: Collection[str] = ()) -> pd.Dat
     """
     import pandas as pd
 
-    if not path.is_file():
-        raise MissingInput(f"There is no file {path}; expected {expected}.")
     try:
-        table = pd.read_parquet(path) if path.suffix in {".parquet", ".pq"} else _read_csv(path, names)
+        with seekable(path, expected) as file:
+            table = pd.read_parquet(file) if _is_parquet(file) else _read_csv(file, names)
     except (ValueError, OSError, EOFError) as error:
         reason = str(error).strip().split("\n")[0]
         raise DataError(
@@ -39,6 +39,13 @@ def read_table(path: Path, expected: str, names: Collection[str] = ()) -> pd.Dat
     if table.empty:
         raise MissingInput(f"{path} has no rows; expected {expected}.")
     return table
+
+
+def _is_parquet(path: Path) -> bool:
+    if path.suffix.lower() in {".parquet", ".pq"}:
+        return True
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def _read_csv(path: Path, names: Collection[str]) -> pd.DataFrame:
