@@ -9,8 +9,11 @@ from qts.market.sentiment.tokens import Tokens
 _BEFORE, _AFTER = 12, 5
 _PLAIN, _PROFIT, _UNNAMED = 1.0, 1.2, 0.7
 _COMPARED = 1.5
+#: A smaller difference than this share is none: "at the previous year's level".
+_LEVEL = 0.005
 
-_STANDING = w.word_set("was is were are went closed ended traded be been gone going stood")
+_STANDING = w.word_set("was is were are went closed ended traded be been gone going stood edged inched ticked crept")
+_GO_ON = {"", *w.word_set(", . on in a sharply slightly strongly significantly almost nearly about some over more")}
 
 #: A sentence's verb: what stands before it is no older amount of what comes after.
 _STATES = w.word_set("was is were are totalled totaled amounted")
@@ -30,22 +33,27 @@ def figure_at(tokens: Tokens, at: int) -> float:
     return _PLAIN if word in w.GOOD else -_PLAIN if word in w.BAD else 0.0
 
 
-def change(tokens: Tokens, at: int) -> float:
-    """What the change that token `at` tells is worth: positive for good news, 0 where it tells none."""
+def change(tokens: Tokens, at: int) -> tuple[float, int]:
+    """What the change that token `at` tells is worth, and the token of its figure.
+
+    Positive is good news; 0 where it tells none. The figure is `at` itself where it has no name.
+    """
     word = tokens.words[at]
     direction = _direction(tokens, at)
     if not direction or _of_ownership(tokens, at):
-        return 0.0
+        return 0.0, at
     if word.startswith("rais") and _raises_money(tokens, at):
-        return 0.0
+        return 0.0, at
     if word.startswith("exceed") and w.WORTH & set(tokens.words[max(at - 6, 0) : at]):
-        return 0.0  # the value of a deal exceeds a sum: that is its size
+        return 0.0, at  # the value of a deal exceeds a sum: that is its size
     if word == "growth" and at + 1 < len(tokens) and tokens.words[at + 1] in {"company", "companies"}:
-        return 0.0
-    figure = _object(tokens, at) or _subject(tokens, at)
+        return 0.0, at
+    figure, place = _object(tokens, at)
+    if not figure:
+        figure, place = _subject(tokens, at)
     if figure:
-        return direction * figure
-    return 0.0 if word in w.NEEDS_FIGURE else direction * _UNNAMED
+        return direction * figure, place
+    return (0.0 if word in w.NEEDS_FIGURE else direction * _UNNAMED), at
 
 
 def _direction(tokens: Tokens, at: int) -> int:
@@ -53,8 +61,10 @@ def _direction(tokens: Tokens, at: int) -> int:
     if word in {"up", "down"}:
         after = tokens.words[at + 1] if at + 1 < len(tokens) else ""
         before = tokens.words[at - 1] if at else ""
-        told = after in {"#", "from", "by"} or (before in _STANDING and after in {"", ",", ".", "on", "in"})
+        told = after in {"#", "from", "by"} or (before in _STANDING and after in _GO_ON)
         return (1 if word == "up" else -1) if told else 0
+    if word in w.OTHERWISE and (at + 1 == len(tokens) or tokens.words[at + 1] not in _GO_ON | {"#", "by"}):
+        return 0
     return 1 if word in w.UP else -1 if word in w.DOWN else 0
 
 
@@ -62,7 +72,16 @@ def _of_ownership(tokens: Tokens, at: int) -> bool:
     before, after = tokens.words[max(at - 6, 0) : at], tokens.words[at + 1 : at + 6]
     if any("number" in near and "shares" in near for near in (before, after)):
         return True
-    return any(word in w.OWNED for word in [*before, *after])
+    return _owned(tokens, max(at - 6, 0), at) or _owned(tokens, at + 1, at + 6)
+
+
+def _owned(tokens: Tokens, first: int, last: int) -> bool:
+    """Whether these tokens tell of owning; the return on capital and working capital do not."""
+    words = tokens.words
+    return any(
+        words[n] in w.OWNED and not (words[n] == "capital" and n and words[n - 1] in {"on", "working"})
+        for n in range(first, min(last, len(words)))
+    )
 
 
 def _raises_money(tokens: Tokens, at: int) -> bool:
@@ -71,29 +90,31 @@ def _raises_money(tokens: Tokens, at: int) -> bool:
     return "#" in after and not {"to", "by", "from"} & set(after[: after.index("#")])
 
 
-def _object(tokens: Tokens, at: int) -> float:
-    """The figure right behind: "higher costs", "increase in sales", "cut its forecast"."""
+def _object(tokens: Tokens, at: int) -> tuple[float, int]:
+    """The figure right behind and its token: "higher costs", "increase in sales", "cut its forecast"."""
     start = at + 1
     if start < len(tokens) and tokens.words[start] in {"in", "of"}:
         start += 1
-    found, paid = 0.0, False
+    found, where, paid = 0.0, at, False
     for place in range(start, min(start + _AFTER, len(tokens))):
         if tokens.words[place] in w.STOPS or tokens.amounts[place] is not None:
             break
-        found = figure_at(tokens, place) or found  # the last one is the head: "sales costs"
+        if figure := figure_at(tokens, place):
+            found, where = figure, place  # the last one is the head: "sales costs"
         paid = paid or tokens.words[place] in w.INPUTS
-    return found or (-_PLAIN if paid else 0.0)
+    return found or (-_PLAIN if paid else 0.0), where
 
 
-def _subject(tokens: Tokens, at: int) -> float:
-    """The figure before: "profit for the period rose"."""
-    for place in range(at - 1, max(at - _BEFORE, 0) - 1, -1):
+def _subject(tokens: Tokens, at: int) -> tuple[float, int]:
+    """The figure before and its token: "profit for the period rose", "sales growth"."""
+    far = 2 if tokens.words[at] in w.CHANGE_NOUNS else _BEFORE
+    for place in range(at - 1, max(at - far, 0) - 1, -1):
         if tokens.words[place] in w.CLAUSE:
             break
         figure = figure_at(tokens, place)
         if figure and not (place and tokens.words[place - 1] == "per"):
-            return figure
-    return 0.0
+            return figure, place
+    return 0.0, at
 
 
 def comparisons(tokens: Tokens) -> list[tuple[int, float]]:
@@ -113,10 +134,20 @@ def comparisons(tokens: Tokens) -> list[tuple[int, float]]:
 
 def _older(tokens: Tokens, at: int, word: str) -> int:
     """Where the older amount may begin, 0 where token `at` compares nothing."""
-    if word in w.COMPARES:
+    if word in w.COMPARES or (word == "been" and at and tokens.words[at - 1] in {"had", "having"}):
+        return at + 1
+    if word == "(" and _bracketed_share(tokens, at):
         return at + 1
     following = tokens.words[at + 1] if at + 1 < len(tokens) else ""
     return at + 2 if word in {"compared", "comparing", "opposed"} and following in {"to", "with"} else 0
+
+
+def _bracketed_share(tokens: Tokens, at: int) -> bool:
+    """Whether a bracket holds a percentage behind another one: "17.8% (12.1%)"."""
+    if not at or at + 2 >= len(tokens) or tokens.words[at + 2] != ")":
+        return False
+    new, old = tokens.amounts[at - 1], tokens.amounts[at + 1]
+    return new is not None and old is not None and new.percent and old.percent
 
 
 def _compare(tokens: Tokens, at: int, start: int) -> float:
@@ -126,7 +157,8 @@ def _compare(tokens: Tokens, at: int, start: int) -> float:
     new = _new(tokens, at, old)
     if new is None:
         return 0.0
-    if any(word in w.OWNED | w.PEOPLE for word in tokens.words[max(min(new, at) - 6, 0) : max(new, old)]):
+    first, last = max(min(new, at) - 6, 0), max(new, old)
+    if _owned(tokens, first, last) or not w.PEOPLE.isdisjoint(tokens.words[first:last]):
         return 0.0
     new_sign, figure = _sign(tokens, new, 0)
     old_sign = _own_sign(tokens, start, old) or new_sign
@@ -134,7 +166,9 @@ def _compare(tokens: Tokens, at: int, start: int) -> float:
     if new_amount is None or old_amount is None:
         return 0.0
     rise = new_sign * new_amount.value - old_sign * old_amount.value
-    return 0.0 if not rise else _COMPARED * figure * (1 if rise > 0 else -1)
+    if abs(rise) <= _LEVEL * max(abs(new_amount.value), abs(old_amount.value)):
+        return 0.0
+    return _COMPARED * figure * (1 if rise > 0 else -1)
 
 
 def _counts(tokens: Tokens, at: int) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from qts.market.sentiment import words as w
+from qts.market.sentiment.contrast import weights
+from qts.market.sentiment.events import events
 from qts.market.sentiment.figures import change, comparisons, in_comparison
 from qts.market.sentiment.scorer import Scores, labels_of
 from qts.market.sentiment.tokens import Tokens, tokenise
@@ -19,55 +20,8 @@ _THRESHOLD = 0.5
 #: A longer text needs more cues: they are divided by the root of how often this many tokens go into it.
 _TOKENS = 60
 
-_GETS = (
-    r"(?:won|wins|win|winning|awarded|secured|secures|landed|received|receives|receiving|obtained|bagged|clinched|"
-    r"granted)"
-)
-_DEAL = r"(?:orders?|contracts?|deals?|tender|bid|permits?|approval|patents?|award|mandate|licen[cs]e)"
-_SIGNS = r"(?:sign|signs|signed|signing|inked|concluded|enters? into|entered into|sealed)"
-_PACT = r"(?:contracts?|agreements?|deals?|partnership|cooperation|co-operation|letter of intent|memorandum|order)"
-_MONEY = (
-    r"(?:acquire|acquisition|sell|divest|buy|lease|rent|loan|credit|facility|financing|transfer|shareholder|merger|"
-    r"sale)"
-)
-_PEOPLE = r"(?:jobs?|workers|employees|staff|personnel|workforce|people|posts|positions|man-years)"
-_EXPECTED = r"(?:expect(?:ed|ations?)|forecasts?|estimates?|estimated|consensus|guidance|anticipated)"
-_WORKS = r"(?:plants?|factory|factories|mill|mills|units?|site|sites|office|offices|store|stores|shop|line|machine)"
-
-#: Phrases by what they are worth. Each counts once.
-_PHRASES: tuple[tuple[re.Pattern[str], float], ...] = tuple(
-    (re.compile(pattern), worth)
-    for pattern, worth in (
-        (rf"\b{_GETS}\b[^;.]{{0,60}}\b{_DEAL}\b", 1.0),
-        (rf"\b{_DEAL}\b[^;.]{{0,25}}\b(?:was|were|been|is) (?:won|awarded|granted)\b", 0.8),
-        (r"\b(?:placed|places|placing)\b[^;.]{0,20}\border", 0.7),
-        (rf"\b{_SIGNS}\b(?![^;.]*\b{_MONEY}\b)[^;.]{{0,60}}\b{_PACT}\b", 0.7),
-        (rf"\b{_PACT}\b(?![^;.]*\b{_MONEY}\b)[^;.]{{0,120}}(?<!to have )\b(?:was|were|been|is) signed\b", 0.6),
-        (
-            r"\b(?:selected|chosen|picked|chose|appointed)\b[^;.]{0,40}\b(?:supplier|supply|deliver|provide|partner)",
-            0.8,
-        ),
-        (r"\bextend(?:s|ed)?\b[^;.]{0,30}\b(?:contract|agreement|cooperation|partnership)\b", 0.6),
-        (rf"\b(?:above|better than|ahead of|exceed\w*|beat\w*|topp\w+|surpass\w*)\b[^;.]{{0,40}}\b{_EXPECTED}", 1.2),
-        (rf"\b(?:below|short of|worse than|miss\w*|lower than|less than)\b[^;.]{{0,40}}\b{_EXPECTED}", -1.4),
-        (r"\b(?:all-time|record) (?:high|sales|profit|result|year|quarter|level|order|orders|earnings)\b", 0.9),
-        (r"\b(?:all-time|record|year) low\b", -0.9),
-        (r"\b(?:back|return\w*) (?:to|in) (?:profit|the black|growth)\b|\bturn\w* (?:to )?(?:a )?profit\b", 1.0),
-        (r"\b(?:swung|slipp?ed|fell|turned|moved|plunged|sank|swing) (?:in)?to (?:an? )?[^;.]{0,30}\bloss", -1.2),
-        (r"\b(?:lay|lays|laying|laid) off\b|\b(?:made|make|making) redundant\b|\btemporary lay-?offs?\b", -1.2),
-        (rf"\b(?:cut|cuts|cutting|axe|axed|shed|dismiss\w*|slash\w*|reduc\w+)\b[^;.]{{0,40}}\b{_PEOPLE}\b", -1.0),
-        (r"\b(?:personnel|codetermination|co-determination|employee|statutory|co-?operation) negotiations\b", -0.7),
-        (rf"\b(?:clos(?:e|es|ed|ing|ure)|shut(?:s|ting)?|shut down)\b[^;.]{{0,30}}\b{_WORKS}\b", -0.8),
-        (rf"\b{_WORKS}\b[^;.]{{0,40}}\b(?:be|been|is|was|were) (?:closed|shut)\b", -0.8),
-        (r"\bprofit warning\b|\bgoing concern\b|\bbad debts?\b|\bclass action\b", -1.2),
-        (r"\b(?:perform|develop|progress|go|goes|went|sell|sold)\w* (?:very |quite )?well\b", 0.5),
-        (r"\bpick(?:ed|s|ing)? up\b", 0.7),
-        (r"\bin the red\b|\bred ink\b", -0.8),
-        (r"\b(?:recruit|hire)\w*\b[^;.]{0,30}\b(?:more|new|additional|people|employees|staff)\b", 0.5),
-        (r"\bcost[- ]?(?:savings?|efficien\w+|effective\w*)\b|\bsav(?:e|es|ing|ings)\b[^;.]{0,30}\bcosts?\b", 0.7),
-        (r"\bdue to\b[^;.]{0,30}\b(?:weak|lower|crisis|decreas\w+|declin\w+)\b", -0.3),
-    )
-)
+_CHANGES = w.UP | w.DOWN | {"up", "down"}
+_TONES = w.POSITIVE.keys() | w.NEGATIVE.keys() | w.LOSS
 
 
 @dataclass(frozen=True)
@@ -86,7 +40,7 @@ class Lexicon:
     ['positive']
     """
 
-    name: str = "lexicon-2"
+    name: str = "lexicon-3"
 
     def score(self, texts: Sequence[str | None]) -> Scores:
         """See `Scorer`."""
@@ -102,22 +56,55 @@ def _read(text: str) -> tuple[float, float]:
     tokens = tokenise(text)
     if not len(tokens):
         return 0.0, 0.0
-    worth = sum(value for _, value in comparisons(tokens))
-    changes = 0.0
-    for at, word in enumerate(tokens.words):
-        turned = change(tokens, at)
-        if turned:
-            changes += turned * _manner(tokens, at)
-        elif word in w.POSITIVE:
-            worth += w.POSITIVE[word] * _manner(tokens, at)
-        elif word in w.NEGATIVE:
-            worth -= w.NEGATIVE[word] * _manner(tokens, at)
-        elif word in w.LOSS and not in_comparison(tokens, at):
-            worth -= 0.7 * _manner(tokens, at)
-    flat = " ".join(tokens.words)
-    worth += changes + sum(value for pattern, value in _PHRASES if pattern.search(flat))
+    cues = [*comparisons(tokens), *events(tokens), *_turned_and_toned(tokens)]
+    weight = weights(tokens) if cues else None
+    worth = sum(value for _, value in cues) if weight is None else sum(value * weight[at] for at, value in cues)
     uncertain = sum(word in w.UNCERTAIN for word in tokens.words)
     return worth / math.sqrt(max(1.0, len(tokens) / _TOKENS)), min(1.0, 8 * uncertain / len(tokens))
+
+
+def _turned_and_toned(tokens: Tokens) -> Iterator[tuple[int, float]]:
+    """Figures that rose or fell, and words with a tone; what a change has judged has no tone of its own besides."""
+    judged = set()
+    for at, word in enumerate(tokens.words):
+        if word in _CHANGES:
+            worth, figure = change(tokens, at)
+            if worth:
+                judged.update((at, figure))
+                yield at, worth * _manner(tokens, at)
+    for at, word in enumerate(tokens.words):
+        if at in judged or word not in _TONES or _technical(tokens, at):
+            continue
+        if word in w.POSITIVE:
+            yield at, w.POSITIVE[word] * _manner(tokens, at)
+        elif word in w.NEGATIVE:
+            yield at, -w.NEGATIVE[word] * _manner(tokens, at) * _relief(tokens, at)
+        elif not in_comparison(tokens, at):
+            yield at, -0.7 * _manner(tokens, at) * _relief(tokens, at)
+
+
+def _technical(tokens: Tokens, at: int) -> bool:
+    """Whether a word with a tone is part of a term that has none: a strike price, a profit and loss account."""
+    words = tokens.words
+    if at and f"{words[at - 1]} {words[at]}" in w.TERMS:
+        return True
+    if at + 1 < len(tokens) and f"{words[at]} {words[at + 1]}" in w.TERMS:
+        return True
+    objects = w.TONELESS_WITH.get(words[at])
+    return objects is not None and not objects.isdisjoint(words[at + 1 : at + 7])
+
+
+def _relief(tokens: Tokens, at: int) -> float:
+    """A trouble that ended is good news; that something helps against troubles is a hint of it."""
+    for place in range(at - 1, max(at - 5, -1), -1):
+        word = tokens.words[place]
+        if word in w.ENDED:
+            return -0.8
+        if word in w.ENDING:
+            return -0.4
+        if word in w.STOPS:  # "dropped on weak demand" ends nothing
+            break
+    return 1.0
 
 
 def _manner(tokens: Tokens, at: int) -> float:
@@ -125,7 +112,7 @@ def _manner(tokens: Tokens, at: int) -> float:
     before = tokens.words[max(at - 4, 0) : at]
     near = [*before[-2:], *tokens.words[at + 1 : at + 3]]
     factor = 1.0
-    if any(word in w.NEGATIONS for word in before[-3:]):
+    if any(word in w.NEGATIONS for word in before):
         factor *= -0.6
     if any(word in w.BOOSTERS for word in near):
         factor *= 1.3

@@ -6,23 +6,36 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-_UNITS = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "mln": 1e6, "million": 1e6, "bn": 1e9, "billion": 1e9}
-_CURRENCY = r"(?:eur|euros?|usd|sek|nok|dkk|gbp|rub|jpy|cny|inr|lt|ltl|eek|lvl|us\$|\$|€|£)"
+_UNITS = {
+    "k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "mln": 1e6, "million": 1e6, "bn": 1e9, "billion": 1e9,
+    "tn": 1e12, "trillion": 1e12, "lakh": 1e5, "cr": 1e7, "crore": 1e7, "crores": 1e7,
+}  # fmt: skip
+_CURRENCY = (
+    r"(?:eur|euros?|usd|sek|nok|dkk|gbp|rub|jpy|cny|inr|lt|ltl|eek|lvl|chf|pln|czk|huf|cad|aud|nzd|sgd|hkd|krw|brl|"
+    r"zar|rs\.?|us\$|c\$|a\$|\$|€|£|₹|¥)"
+)
 _NUMBER = r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
-_UNIT = r"%|percentage points?|percent|per cent|pct|thousand|million|billion|mln|mn|bn|m\b|k\b"
+_UNIT = (
+    r"%|percentage points?|percent|per cent|pct|thousand|million|billion|trillion|crores?|lakh|mln|mn|bn|tn\b|cr\b|m\b|"
+    r"k\b"
+)
 _TOKEN = re.compile(
     rf"(?P<currency>{_CURRENCY}\s?)?(?<![\w.])(?P<minus>-)?(?P<number>{_NUMBER})(?:[\s-]?(?P<unit>{_UNIT}))?(?![\d])"
     r"|(?P<word>[^\W\d_]+(?:[-'][^\W\d_]+)*)|(?P<mark>[;:,.()])"
 )
-_CODES = {"€": "eur", "euro": "eur", "euros": "eur", "$": "usd", "us$": "usd", "£": "gbp"}
+_CODES = {
+    "€": "eur", "euro": "eur", "euros": "eur", "$": "usd", "us$": "usd", "c$": "cad", "a$": "aud", "£": "gbp",
+    "₹": "inr", "rs": "inr", "rs.": "inr", "¥": "jpy",
+}  # fmt: skip
 #: "EUR74 .8 m" and "1 ,200": texts that were tokenised before put a blank into numbers.
 _BROKEN = re.compile(r"(?<=\d) ([.,])(?=\d)")
 #: The same amount once more in another currency: "EUR 5 mn ( USD 7 mn )".
 _CONVERTED = re.compile(rf"\(\s*(?:about |approximately |approx\. |some )?{_CURRENCY}\s?[\d.,]+\s?(?:{_UNIT})?\s*\)")
-#: An amount and another one in brackets: converted, or that of the year before.
+#: An amount and another one in brackets: converted, or that of the year before, as may be said: "( 2008 : EUR 4 mn )".
 _PAIR = re.compile(
     rf"(?P<c1>{_CURRENCY})\s?(?P<n1>{_NUMBER})\s?(?P<u1>{_UNIT})?\s*"
-    rf"\(\s*(?P<c2>{_CURRENCY})?\s?(?P<n2>{_NUMBER})\s?(?P<u2>{_UNIT})?\s*\)"
+    r"\(\s*(?P<said>[^():;]{0,40}:\s*)?(?P<sign>loss(?: of)?\s|-\s?)?"
+    rf"(?P<c2>{_CURRENCY})?\s?(?P<n2>{_NUMBER})\s?(?P<u2>{_UNIT})?\s*\)"
 )
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'", "\u2013": "-", "\u2014": "-", "\u2212": "-"})
 _GLUED = re.compile(rf"\b({_CURRENCY})(?=\d)")
@@ -62,7 +75,8 @@ class Tokens:
 def tokenise(text: str) -> Tokens:
     """The tokens of a text of any length and language."""
     clean = unicodedata.normalize("NFKC", text[:_READ]).translate(_APOSTROPHES).lower()
-    clean = _GLUED.sub(r"\1 ", _CONVERTED.sub(" ", _PAIR.sub(_unbracketed, _BROKEN.sub(r"\1", clean))))
+    clean = _PAIR.sub(_unbracketed, _BROKEN.sub(r"\1", clean))
+    clean = _GLUED.sub(r"\1 ", _CONVERTED.sub(" ", clean))
     words: list[str] = []
     amounts: list[Amount | None] = []
     for match in _TOKEN.finditer(clean):
@@ -81,7 +95,8 @@ def _unbracketed(pair: re.Match[str]) -> str:
     if year or (pair["u2"] or "").startswith(("%", "p")):
         return pair[0]
     unit = pair["u1"] or ""
-    return f"{pair['c1']} {pair['n1']} {unit} compared to {pair['c1']} {pair['n2']} {pair['u2'] or unit} "
+    sign = "negative " if pair["sign"] else ""
+    return f"{pair['c1']} {pair['n1']} {unit} compared to {sign}{pair['c1']} {pair['n2']} {pair['u2'] or unit} "
 
 
 def _amount(match: re.Match[str], number: str) -> Amount:

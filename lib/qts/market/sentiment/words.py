@@ -1,7 +1,7 @@
 """The word lists of the finance lexicon. Written for this project, under its licence; no published list was copied.
 
-Every form is spelt out: a stemmer would make "better" of "betterment" and "share" of "shared". A figure is the weight
-of a cue; about 1 is a plain statement such as "profit rose", below one half a hint that needs company.
+Every form is spelt out: a stemmer would make "better" of "betterment" and "share" of "shared". A figure is the "
+    "weight of a cue; about 1 is a plain statement such as"profit rose", below one half a hint that needs company.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ UP = word_set(
     "lift lifts lifted lifting boost boosts boosted boosting expand expands expanded expanding accelerate "
     "accelerates accelerated accelerating widen widens widened widening higher growth upturn rebound rebounded "
     "rally rallied exceed exceeds exceeded exceeding multiplied upped uptick swelled peaked hike hiked bigger "
-    "larger greater"
+    "larger greater hikes advances advanced leaps leapt leaped spike spiked skyrocket skyrocketed "
+    "triples tripling quadruple quadruples swells swelling ballooned"
 )
 DOWN = word_set(
     "fall falls fell fallen falling decrease decreases decreased decreasing decline declines declined declining "
@@ -34,15 +35,20 @@ DOWN = word_set(
     "diminish diminished diminishing halve halved reduce reduces reduced reducing reduction reductions lower "
     "lowers lowered lowering cut cuts cutting trim trims trimmed trimming slow slows slowed slowing narrow "
     "narrows narrowed narrowing downturn dip dipped slid slides sliding shed sheds dwindled eased eroded smaller "
-    "fewer contraction"
+    "fewer contraction contracted diminishes halves halving dwindle dwindles dwindling plummet "
+    "plummets plummeted plummeting dived tanked eases easing erode erodes eroding crumble crumbled"
 )
 #: Changes that need an object that is named: "cut paper", "raise funds" and "double room" are no news.
 NEEDS_FIGURE = word_set(
     "cut cuts cutting raise raises raising lift lifts lifting lifted double doubles triple trim trims trimming "
     "narrow shed sheds slow lower expand expands gain bigger larger greater smaller slides sliding sink larger "
     "widen exceed hike trimmed raised growing rising gaining increasing falling declining decreasing expanding "
-    "accelerating exceeding dropping slipping sliding reducing lowering"
+    "accelerating exceeding dropping slipping sliding reducing lowering hikes spike eases easing "
+    "triples reduces"
 )
+
+#: Changes as nouns: their figure stands right beside them.
+CHANGE_NOUNS = word_set("growth reduction reductions upturn downturn uptick contraction")
 
 #: Figures that should be high.
 GOOD = word_set(
@@ -59,10 +65,11 @@ PROFIT = word_set("profit profits profitability ebit ebitda eps earnings income 
 #: Figures that should be low.
 BAD = word_set(
     "cost costs expense expenses expenditure expenditures debt debts liabilities gearing unemployment layoffs "
-    "lay-offs writedowns write-downs impairment impairments provisions risk risks emissions consumption delay "
-    "delays inflation tax taxes defaults complaints absences accidents churn waste downtime overcapacity "
-    "competition burden leverage indebtedness redundancies shortage spending claims interest "
-    "time"
+    "lay-offs writedowns write-downs impairment impairments provisions risk risks emissions consumption delay delays "
+    "inflation tax taxes defaults absences accidents churn waste downtime overcapacity competition burden leverage "
+    "indebtedness redundancies shortage spending claims interest time vacancy vacancies impaired non-performing npa "
+    "npas npl npls problems difficulties complaints defects faults failures errors injuries incidents outages "
+    "disruptions disputes concerns fears threats strikes"
 )
 LOSS = word_set("loss losses deficit")
 #: What is for sale or owned: who holds more of it is neither good nor bad news.
@@ -77,38 +84,47 @@ POSITIVE = _weights(
     w3="well top reliable flexible modern effective easy support supports supported enable enables enabling innovative",
     w4="solid efficient advantage advantages opportunity opportunities competitive environmentally-friendly "
     "high-quality benefit benefits easier ahead interesting sustainable",
-    w5="popular milestone milestones faster savings synergy synergies pleased happy glad satisfied delighted "
-    "proud confident optimistic promising attractive enhance enhances enhanced enhancing successful "
-    "successfully success good secured strengthens",
+    w5="popular milestone milestones faster savings synergy synergies pleased happy glad satisfied delighted proud "
+    "confident optimistic promising attractive encouraging impressive momentum tailwind tailwinds enhance enhances "
+    "enhanced enhancing successful successfully success good secured strengthens",
     w7="better best strong stronger strongest strongly robust healthy favourable favorable favourably positive "
     "positively excellent outstanding profitable benefited breakthrough improve improves improved improving "
-    "improvement improvements strengthen strengthened strengthening booming buoyant turnaround recovered "
-    "recovery recovering recover lucrative award-winning prize winner outperform outperformed outperforms beat "
-    "beats thriving flourishing recovers bullish upbeat brisk",
+    "improvement improvements strengthen strengthened strengthening booming buoyant turnaround recovered recovery "
+    "recovering recover lucrative award-winning prize winner outperform outperformed outperforms beat beats thriving "
+    "flourishing recovers bullish upbeat brisk strength robustly resilient resilience stellar exceptional superb "
+    "blockbuster blowout bumper upswing accretive fastest",
     w10="upgrade upgraded upgrades record-high record-breaking",
 )
 NEGATIVE = _weights(
-    w3="uncertain uncertainty cautious volatile volatility restructuring despite lack limited",
+    w3="uncertain uncertainty cautious volatile volatility restructuring lack limited",
     w5="pressure pressures unable fire hit lost loses lose investigation probe concern concerns concerned worry "
-    "worried worries challenging tough difficult difficulty difficulties "
-    "penalty restructure late",
+    "worried worries losing squeeze squeezed challenging tough difficult difficulty difficulties "
+    "penalty restructure headwind headwinds subdued muted softer softened softening",
     w7="weak weaker weakest weakly weakness weaken weakened weakening weakens poor poorly worse worst bad problem "
     "problems crisis recession fear fears threat threats adverse adversely unfavourable unfavorable negative "
-    "negatively disappointing disappointed disappointment failure failures fail fails failed failing "
-    "loss-making unprofitable damage damaged damages harm harmed dispute disputes lawsuit lawsuits sued "
-    "litigation fraud penalties sanctions breach violation accused illegal strike strikes accident explosion "
-    "defect defects faulty recall recalls shortages delayed postpone postponed postponement suspend suspended "
-    "suspension halt halted stoppage shutdown closure closures warning warned warns struggling struggle "
-    "struggles suffer suffers suffered suffering hurt slowdown sluggish stagnant stagnated slack deteriorate "
-    "deteriorated deteriorating deterioration worsen worsened worsening collapse collapsed crash crashed "
-    "pessimistic doubt doubts write-down writedown cancel cancelled canceled cancellation terminate terminated "
-    "termination discontinue discontinued abandoned scrapped plummeted underperform bearish gloomy bleak "
-    "loss-maker dismissed dismissal dismissals oversupply hampered burdened misconduct violated fined",
+    "negatively disappointing disappointed disappointment failure failures fail fails failed failing loss-making "
+    "unprofitable damage damaged damages harm harmed dispute disputes lawsuit lawsuits sued litigation fraud "
+    "penalties sanctions breach violation accused illegal strike strikes accident explosion defect defects faulty "
+    "recall recalls shortages delayed postpone postponed postponement suspend suspended suspension halt halted "
+    "stoppage shutdown closure closures warning warned warns struggling struggle struggles suffer suffers suffered "
+    "suffering hurt slowdown sluggish stagnant stagnated slack deteriorate deteriorated deteriorating deterioration "
+    "worsen worsened worsening collapse collapsed crash crashed pessimistic doubt doubts write-down writedown cancel "
+    "cancelled canceled cancellation terminate terminated termination discontinue discontinued abandoned scrapped "
+    "underperform bearish gloomy bleak loss-maker dismissed dismissal dismissals oversupply hampered burdened "
+    "misconduct violated fined cancels cancelling suspends suspending halts halting terminates terminating "
+    "discontinues discontinuing abandons abandoning scraps harms collapses crashes sues suing violates violations "
+    "breaches breached breaching hampers underperforms underperformed setback setbacks shortfall shortfalls "
+    "bottleneck bottlenecks disruption disruptions disrupted outage outages woes turmoil scandal bribery corruption "
+    "guilty banned barred lacklustre lackluster tepid dismal dire grim write-downs writedowns write-off write-offs "
+    "overdue arrears ousted sacked hurts cyberattack raided faults errors injuries",
     w10="bankrupt bankruptcy insolvency insolvent downgrade downgraded downgrades layoff layoffs lay-off lay-offs "
     "redundancy redundancies profit-warning job-cuts",
 )
 
-NEGATIONS = word_set("no not n't never without nor neither none cannot hardly")
+NEGATIONS = word_set(
+    "no not never without nor neither none cannot hardly didn't doesn't don't won't can't isn't aren't wasn't "
+    "weren't hasn't haven't hadn't couldn't wouldn't"
+)
 BOOSTERS = word_set(
     "significantly sharply strongly considerably substantially markedly clearly very highly heavily dramatically "
     "remarkably exceptionally extremely steeply notably"
@@ -129,6 +145,9 @@ MONTHS = word_set(
     "jul aug sep sept oct nov dec"
 )
 
+#: Of these verbs of change, other senses are as common; these take an amount, or end what is said.
+OTHERWISE = word_set("advanced advances contracted")
+
 #: After these comes the older figure.
 COMPARES = word_set("from against versus vs")
 #: Where the object of a verb has ended.
@@ -138,3 +157,53 @@ STOPS = word_set(
 )
 #: Where a clause ends.
 CLAUSE = word_set("; . while whereas although though but however :")
+
+#: Terms of which one word has a tone elsewhere.
+TERMS = frozenset(
+    f"{first} {second}"
+    for firsts, seconds in (
+        ("strike", "price prices"),
+        ("discontinued", "operations operation"),
+        ("planned maintenance scheduled annual", "shutdown shutdowns stoppage closure"),
+        ("risk crisis problem dispute fault", "management solving resolution finding factors"),
+        ("loss", "account adjuster adjusters given event events ratio carry-forwards"),
+        ("accident damage fire", "insurance insurer safety alarm alarms protection brigade doors fighting"),
+        ("fraud damage loss accident", "prevention detection"),
+        ("recovery", "boiler boilers plan plans facility plant system"),
+        ("heat energy material disaster", "recovery"),
+        ("crash stress impairment", "test tests testing"),
+        ("secured", "notes bonds bond loan loans debt lenders creditors"),
+        ("termination cancellation", "date fee fees clause"),
+        ("good", "faith governance"),
+        ("as", "well good"),
+        ("well best", "as known practice practices"),
+        ("stop", "loss"),
+        ("negative", "pledge"),
+        ("volatility", "index"),
+        ("top", "management executives executive floor"),
+        ("exceptional", "item items cost costs charge charges"),
+    )
+    for first in firsts.split()
+    for second in seconds.split()
+)
+#: What an owner does with securities is an entry in a register, and a court that dismisses a claim rids of it.
+TONELESS_WITH = {
+    "cancellation": word_set("shares options warrants"),
+    "cancelled": word_set("shares options warrants"),
+    "cancel": word_set("shares options warrants"),
+    "loss": word_set("certificate certificates"),
+    "dismissed": word_set("claim claims suit suits lawsuit lawsuits case complaint complaints charges action appeal"),
+}
+
+#: Before a trouble: it is over.
+ENDED = word_set(
+    "resolved resolves settled settles solved ended ends overcame overcome averted averts avoided removed removes "
+    "lifted lifts withdrew withdrawn withdraws dropped drops escaped escapes rid eliminated recovered cleared exits "
+    "exited sale divestment disposal"
+)
+#: Before a trouble: something acts against it.
+ENDING = word_set(
+    "resolve resolving settle settling solve solving solves end ending avoid avoiding prevent prevents preventing "
+    "eliminate eliminates eliminating remove removing minimise minimises minimize minimizes mitigate mitigates "
+    "against protect protects protection detect detects detecting"
+)

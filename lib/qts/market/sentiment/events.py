@@ -1,0 +1,204 @@
+"""What usually is news, as phrases: orders won, targets missed, plants closed, what courts and regulators decide."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qts.market.sentiment.tokens import Tokens
+
+_DEAL = (
+    r"(?:orders?|contracts?|deals?|tender|bid|permits?|approval|patents?|award|mandate|licen[cs]es?|nod|clearance|"
+    r"go-ahead|accreditation|certification|concession)"
+)
+_PACT = r"(?:contracts?|agreements?|deals?|partnership|cooperation|co-operation|letter of intent|memorandum|order)"
+_MONEY = (
+    r"(?:acquire|acquisition|sell|divest|buy|lease|rent|loan|credit|facility|financing|transfer|shareholder|merger|"
+    r"sale)"
+)
+_PEOPLE = (
+    r"(?:jobs?|workers|employees|staff|personnel|workforce|people|posts|positions|man-years)\b(?! (?:cost|expens))"
+)
+_EXPECTED = r"(?:expect(?:ed|ations?)|forecasts?|estimates?|estimated|consensus|guidance|anticipated|street)"
+_WORKS = r"(?:plants?|factory|factories|mill|mills|units?|site|sites|office|offices|store|stores|shop|line|machine)"
+_YEAR_BEFORE = (
+    r"(?: (?:that|those) of #|(?: the| that| those| level| of| in| its| their){0,4} "
+    r"(?:last|previous|prior|preceding|corresponding) (?:year|quarter|period|month|season))"
+)
+_GOALS = r"(?:endpoints?|goals?|targets?|objectives?)"
+_IMPAIRMENT = r"(?:impairments?|write-?downs?|write-?offs?|writeoffs?|restructuring charges?)"
+_UNDER = r"(?:sell|reduce|underperform|underweight)"
+_OVER = r"(?:buy|outperform|overweight|accumulate)"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One of some words, and what follows it; it counts once in a text.
+
+    Attributes:
+        first: the words, of which a text must hold one before the pattern is tried.
+        pattern: of words joined by blanks; numbers are `#`.
+    """
+
+    first: frozenset[str]
+    pattern: re.Pattern[str]
+    worth: float
+
+
+def _event(worth: float, first: str, rest: str = r"\b") -> Event:
+    words = frozenset(first.split())
+    return Event(words, re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(words)))}){rest}"), worth)
+
+
+_EVENTS = (
+    # orders and contracts
+    _event(
+        1.0,
+        "won wins win winning awarded secured secures landed lands received receives receiving obtained obtains bagged "
+        "bags clinched clinches granted gets nets scoops garners nabs",
+        rf"\b[^;.]{{0,60}}\b{_DEAL}\b",
+    ),
+    _event(
+        0.8,
+        "order orders contract contracts deal deals tender bid permit permits approval patent patents award mandate "
+        "licence license",
+        r"\b[^;.]{0,25}\b(?:was|were|been|is) (?:won|awarded|granted)\b",
+    ),
+    _event(0.7, "placed places placing", r"\b[^;.]{0,20}\border"),
+    _event(
+        0.7,
+        "sign signs signed signing inked inks concluded enters entered sealed seals",
+        rf"\b(?![^;.]*\b{_MONEY}\b)[^;.]{{0,60}}\b{_PACT}\b",
+    ),
+    _event(
+        0.6,
+        "contract contracts agreement agreements deal deals partnership cooperation co-operation letter memorandum "
+        "order",
+        rf"\b(?![^;.]*\b{_MONEY}\b)[^;.]{{0,120}}(?<!to have )\b(?:was|were|been|is) signed\b",
+    ),
+    _event(0.7, "contract order deal", r"\b[^;.]{0,20}\b(?:largest|biggest)\b[^;.]{0,40}\b(?:history|ever|date|far)\b"),
+    _event(
+        0.8,
+        "selected chosen picked chose appointed selects chooses picks",
+        r"\b[^;.]{0,40}\b(?:supplier|supply|deliver|provide|partner)",
+    ),
+    _event(
+        0.6,
+        "extend extends extended renew renews renewed",
+        r"\b[^;.]{0,30}\b(?:contract|agreement|cooperation|partnership)\b",
+    ),
+    # against what was expected, or against the year before
+    _event(
+        1.2,
+        "above better ahead exceed exceeds exceeded exceeding beat beats beating topped topping tops surpass surpasses "
+        "surpassed surpassing",
+        rf"\b(?:(?<=better) than|(?<=ahead) of|(?<!better)(?<!ahead))\b[^;.]{{0,40}}\b{_EXPECTED}",
+    ),
+    _event(
+        -1.4,
+        "below short worse lower less miss misses missed missing",
+        rf"\b(?:(?<=short) of|(?<=worse|lower) than|(?<=less) than|(?<!short)(?<!worse|lower)(?<!less))\b"
+        rf"[^;.]{{0,40}}\b{_EXPECTED}",
+    ),
+    _event(0.9, "above", _YEAR_BEFORE),
+    _event(-0.9, "below under", _YEAR_BEFORE),
+    _event(1.0, "meets met achieved achieves", rf"\b[^;.]{{0,30}}\b(?:primary|main|secondary|key) {_GOALS}\b"),
+    _event(-1.0, "miss misses missed", rf"\b[^;.]{{0,30}}\b{_GOALS}\b"),
+    _event(-1.0, "not didn't fail fails failed", rf" (?:to )?(?:meet|reach|achieve|hit)\b[^;.]{{0,40}}\b{_GOALS}\b"),
+    _event(0.9, "all-time record", r" (?:high|sales|profit|result|year|quarter|level|order|orders|earnings)\b"),
+    _event(-0.9, "all-time record year", r" low\b"),
+    _event(0.5, "best highest strongest", r" [^;.]{0,25}\b(?:ever|in (?:its|the company's|our) history)\b"),
+    # profits and losses
+    _event(1.0, "back return returns returned returning", r" (?:to|in) (?:profit\w*|the black|growth)\b"),
+    _event(1.0, "turn turns turned turning", r" (?:to )?(?:a )?profit\b"),
+    _event(
+        -1.2,
+        "swung slipped fell turned moved plunged sank swing swings slips falls turns plunges sinks",
+        r" (?:in)?to (?:an? )?[^;.]{0,30}\bloss",
+    ),
+    _event(-0.8, "in", r" the red\b"),
+    _event(-0.8, "red", r" ink\b"),
+    _event(-1.2, "profit", r" (?:warning|alert)\b"),
+    _event(
+        -0.8,
+        "book books booked booking take takes taking took record records recorded recording recognise recognised "
+        "recognises recognize recognized recognizes post posts posted",
+        rf"\b[^;.]{{0,40}}\b{_IMPAIRMENT}\b",
+    ),
+    _event(
+        -0.8,
+        "wipe wipes wiped wiping eat eats ate eating",
+        r" (?:out|into)\b[^;.]{0,40}\b(?:profits?|margins?|gains?|earnings|value)\b",
+    ),
+    _event(-0.7, "weigh weighs weighed weighing", r" (?:down |heavily )?on\b"),
+    _event(-0.6, "no omit omits omitted skip skips skipped", r" (?:\w+ )?dividend\b"),
+    _event(0.7, "cost", r" (?:savings?|efficien\w+|effective\w*)\b"),
+    _event(0.7, "cost-saving cost-savings cost-efficient cost-efficiency cost-effective cost-effectively"),
+    _event(0.7, "save saves saving savings", r"\b[^;.]{0,30}\bcosts?\b"),
+    _event(-0.3, "due", r" to\b[^;.]{0,30}\b(?:weak|lower|crisis|decreas\w+|declin\w+)\b"),
+    # people and works
+    _event(-1.2, "lay lays laying laid", r" off\b"),
+    _event(-1.2, "made make making", r" redundant\b"),
+    _event(-1.2, "temporary", r" lay-?offs?\b"),
+    _event(
+        -1.0,
+        "cut cuts cutting axe axes axed axing shed sheds shedding dismiss dismisses dismissed dismissing slash slashes "
+        "slashed slashing reduce reduces reduced reducing reduction reductions eliminate eliminates eliminated",
+        rf"\b[^;.]{{0,40}}\b{_PEOPLE}",
+    ),
+    _event(-0.7, "personnel codetermination co-determination employee statutory cooperation co-operation",
+           r" negotiations\b"),
+    _event(0.5, "recruit recruits recruited recruiting hire hires hired hiring recruitment",
+           r"\b[^;.]{0,30}\b(?:more|new|additional|people|employees|staff)\b"),
+    _event(-0.8, "close closes closed closing closure shut shuts shutting mothball mothballs mothballed",
+           rf"\b[^;.]{{0,30}}\b{_WORKS}\b"),
+    _event(-0.8, "plant plants factory factories mill mills unit units site sites office offices store stores shop "
+                 "line machine", r"\b[^;.]{0,40}\b(?:be|been|is|was|were) (?:closed|shut|mothballed)\b"),
+    _event(0.6, "restart restarts restarted resume resumes resumed",
+           r"\b[^;.]{0,30}\b(?:production|operations|output|deliveries|dividends?|flights)\b"),
+    _event(0.6, "production plant mill factory mine operations", r"\b[^;.]{0,40}\b(?:restart|resume)(?:s|d|ed)?\b"),
+    _event(0.6, "full", r" capacity\b"),
+    _event(0.5, "sold", r" out\b"),
+    _event(0.5, "perform performs performed performing develop develops developed developing progress progresses "
+                "progressed progressing go goes going went sell sells selling sold", r" (?:very |quite )?well\b"),
+    _event(0.7, "pick picks picked picking", r" up\b"),
+    # courts, regulators, raters, creditors
+    _event(0.8, "approved approves cleared clears",
+           r"(?<!be approved)(?<!be cleared)\b[^;.]{0,40}\b(?:drug|medicine|treatment|therapy|vaccine|device)s?\b"),
+    _event(0.8, "fda usfda eu ema regulator regulators commission authority authorities watchdog",
+           r"\b[^;.]{0,25}\b(?<!be )(?:approves|approved|clears|cleared|green-lights)\b"),
+    _event(0.8, "dismissed dismisses dismiss tossed tosses threw throws rejected rejects",
+           r"(?: out)?\b[^;.]{0,15}\b(?:claims?|suits?|lawsuits?|case|complaints?|charges)\b"),
+    _event(-1.0, "ordered", r"\b[^;.]{0,30}\bto pay\b"),
+    _event(-0.8, "pay pays paid paying", r"\b[^;.]{0,25}\bfines?\b"),
+    _event(-0.9, "bars",
+           r"\b[^;.]{3,50}\bfrom (?:the )?(?:securities|capital|markets?|trading|bidding|selling|raising)\b"),
+    _event(0.9, "buy outperform overweight accumulate", rf" from (?:hold|neutral|{_UNDER})\b"),
+    _event(0.9, "hold neutral", rf" from {_UNDER}\b"),
+    _event(-0.9, "hold neutral", rf" from {_OVER}\b"),
+    _event(-0.9, "sell reduce underperform underweight", rf" from (?:hold|neutral|{_OVER})\b"),
+    _event(-1.2, "into", r" (?:administration|receivership|liquidation)\b"),
+    _event(-1.2, "going", r" concern\b"),
+    _event(-1.2, "bad", r" debts?\b"),
+    _event(-1.2, "class", r" action\b"),
+    _event(-1.0, "creditor", r" protection\b"),
+    _event(-0.7, "put puts putting", r"\b[^;.]{0,40}\b(?:at risk|in jeopardy|in doubt)\b"),
+)  # fmt: skip
+
+_BY_WORD: dict[str, list[Event]] = defaultdict(list)
+for _one in _EVENTS:
+    for _word in _one.first:
+        _BY_WORD[_word].append(_one)
+
+
+def events(tokens: Tokens) -> Iterator[tuple[int, float]]:
+    """The events of a text, as (token, worth)."""
+    tried = {id(event): event for word in tokens.words for event in _BY_WORD.get(word, ())}
+    if not tried:
+        return
+    flat = " ".join(tokens.words)
+    for event in tried.values():
+        if found := event.pattern.search(flat):
+            yield flat.count(" ", 0, found.start()), event.worth
