@@ -27,6 +27,7 @@ _YEAR_BEFORE = (
     r"(?: (?:that|those) of #|(?: the| that| those| level| of| in| its| their){0,4} "
     r"(?:last|previous|prior|preceding|corresponding) (?:year|quarter|period|month|season))"
 )
+_LONG = r"[^;.]{0,25}\b(?:ever|on record|since|in (?:its|the company's|our) history|in (?:\w+|#|more than \w+) years)\b"
 _GOALS = r"(?:endpoints?|goals?|targets?|objectives?)"
 _IMPAIRMENT = r"(?:impairments?|write-?downs?|write-?offs?|writeoffs?|restructuring charges?)"
 _UNDER = r"(?:sell|reduce|underperform|underweight)"
@@ -78,6 +79,7 @@ _EVENTS = (
         "order",
         rf"\b(?![^;.]*\b{_MONEY}\b)[^;.]{{0,120}}(?<!to have )\b(?:was|were|been|is) signed\b",
     ),
+    _event(0.8, "contract order deal project tender", r" wins?\b"),
     _event(0.7, "contract order deal", r"\b[^;.]{0,20}\b(?:largest|biggest)\b[^;.]{0,40}\b(?:history|ever|date|far)\b"),
     _event(
         0.8,
@@ -109,7 +111,10 @@ _EVENTS = (
     _event(-1.0, "not didn't fail fails failed", rf" (?:to )?(?:meet|reach|achieve|hit)\b[^;.]{{0,40}}\b{_GOALS}\b"),
     _event(0.9, "all-time record", r" (?:high|sales|profit|result|year|quarter|level|order|orders|earnings)\b"),
     _event(-0.9, "all-time record year", r" low\b"),
-    _event(0.5, "best highest strongest", r" [^;.]{0,25}\b(?:ever|in (?:its|the company's|our) history)\b"),
+    _event(0.5, "best highest strongest", rf" {_LONG}"),
+    _event(-0.5, "lowest", rf" {_LONG}"),
+    _event(0.6, "ahead earlier sooner", r" (?:of|than) (?:schedule|plan|planned|promised|budget)\b"),
+    _event(-0.6, "behind later over", r" (?:of |than )?(?:schedule|planned|promised|budget)\b"),
     # profits and losses
     _event(1.0, "back return returns returned returning", r" (?:to|in) (?:profit\w*|the black|growth)\b"),
     _event(1.0, "turn turns turned turning", r" (?:to )?(?:a )?profit\b"),
@@ -132,6 +137,13 @@ _EVENTS = (
         "wipe wipes wiped wiping eat eats ate eating",
         r" (?:out|into)\b[^;.]{0,40}\b(?:profits?|margins?|gains?|earnings|value)\b",
     ),
+    _event(-0.7, "hit", r" (?:hard )?by\b"),
+    _event(-0.7, "hit hits hitting", r" (?:\w+ ){0,2}(?:profits?|sales|earnings|margins?|demand|results?|business)\b"),
+    _event(0.8, "upper", r" circuit\b"),
+    _event(-0.8, "lower", r" circuit\b"),
+    _event(-0.9, "shares stock", r" (?:tank|crash|nosedive|crater)(?:s|ed)?\b"),
+    _event(0.7, "reversed reverses reversal", rf"\b[^;.]{{0,20}}\b{_IMPAIRMENT}\b"),
+    _event(0.7, "impairment impairments write-down write-downs", r"\b[^;.]{0,40}\b(?:was|were|been) reversed\b"),
     _event(-0.7, "weigh weighs weighed weighing", r" (?:down |heavily )?on\b"),
     _event(-0.6, "no omit omits omitted skip skips skipped", r" (?:\w+ )?dividend\b"),
     _event(0.7, "cost", r" (?:savings?|efficien\w+|effective\w*)\b"),
@@ -171,6 +183,9 @@ _EVENTS = (
            r"\b[^;.]{0,25}\b(?<!be )(?:approves|approved|clears|cleared|green-lights)\b"),
     _event(0.8, "dismissed dismisses dismiss tossed tosses threw throws rejected rejects",
            r"(?: out)?\b[^;.]{0,15}\b(?:claims?|suits?|lawsuits?|case|complaints?|charges)\b"),
+    _event(0.7, "recommend recommends recommended backs backed", r"\b[^;.]{0,30}\bapproval\b"),
+    _event(0.9, "overturned overturns overturn quashed quashes annulled annuls",
+           r"\b[^;.]{0,40}\b(?:fines?|ruling|verdict|penalt(?:y|ies)|ban|award|sentence)\b"),
     _event(-1.0, "ordered", r"\b[^;.]{0,30}\bto pay\b"),
     _event(-0.8, "pay pays paid paying", r"\b[^;.]{0,25}\bfines?\b"),
     _event(-0.9, "bars",

@@ -46,14 +46,23 @@ def change(tokens: Tokens, at: int) -> tuple[float, int]:
         return 0.0, at
     if word.startswith("exceed") and w.WORTH & set(tokens.words[max(at - 6, 0) : at]):
         return 0.0, at  # the value of a deal exceeds a sum: that is its size
-    if word == "growth" and at + 1 < len(tokens) and tokens.words[at + 1] in {"company", "companies"}:
+    if word == "growth" and at + 1 < len(tokens) and tokens.words[at + 1] in w.NAMED_FOR_GROWTH:
         return 0.0, at
     figure, place = _object(tokens, at)
     if not figure:
         figure, place = _subject(tokens, at)
     if figure:
         return direction * figure, place
-    return (0.0 if word in w.NEEDS_FIGURE else direction * _UNNAMED), at
+    named = word not in w.NEEDS_FIGURE or _by_a_share(tokens, at)
+    return (direction * _UNNAMED if named else 0.0), at
+
+
+def _by_a_share(tokens: Tokens, at: int) -> bool:
+    """Whether a change is of so many percent: "footfall was 9% lower than" tells one of whatever it is."""
+    return any(
+        amount is not None and amount.percent
+        for amount in (*tokens.amounts[max(at - 1, 0) : at], *tokens.amounts[at + 1 : at + 2])
+    )
 
 
 def _direction(tokens: Tokens, at: int) -> int:
@@ -76,10 +85,10 @@ def _of_ownership(tokens: Tokens, at: int) -> bool:
 
 
 def _owned(tokens: Tokens, first: int, last: int) -> bool:
-    """Whether these tokens tell of owning; the return on capital and working capital do not."""
+    """Whether these tokens tell of owning; the return on capital does not."""
     words = tokens.words
     return any(
-        words[n] in w.OWNED and not (words[n] == "capital" and n and words[n - 1] in {"on", "working"})
+        words[n] in w.OWNED and not (words[n] == "capital" and n and words[n - 1] == "on")
         for n in range(first, min(last, len(words)))
     )
 
@@ -97,7 +106,7 @@ def _object(tokens: Tokens, at: int) -> tuple[float, int]:
         start += 1
     found, where, paid = 0.0, at, False
     for place in range(start, min(start + _AFTER, len(tokens))):
-        if tokens.words[place] in w.STOPS or tokens.amounts[place] is not None:
+        if tokens.words[place] in w.STOPS or _counts(tokens, place):
             break
         if figure := figure_at(tokens, place):
             found, where = figure, place  # the last one is the head: "sales costs"
@@ -139,7 +148,7 @@ def _older(tokens: Tokens, at: int, word: str) -> int:
     if word == "(" and _bracketed_share(tokens, at):
         return at + 1
     following = tokens.words[at + 1] if at + 1 < len(tokens) else ""
-    return at + 2 if word in {"compared", "comparing", "opposed"} and following in {"to", "with"} else 0
+    return at + 2 if word in {"compared", "compares", "comparing", "opposed"} and following in {"to", "with"} else 0
 
 
 def _bracketed_share(tokens: Tokens, at: int) -> bool:
@@ -161,6 +170,8 @@ def _compare(tokens: Tokens, at: int, start: int) -> float:
     if _owned(tokens, first, last) or not w.PEOPLE.isdisjoint(tokens.words[first:last]):
         return 0.0
     new_sign, figure = _sign(tokens, new, 0)
+    if not figure:  # of no figure with a name; a bracket alone tells too little then
+        figure = 0.0 if tokens.words[at] == "(" else 1.0
     old_sign = _own_sign(tokens, start, old) or new_sign
     new_amount, old_amount = tokens.amounts[new], tokens.amounts[old]
     if new_amount is None or old_amount is None:
@@ -211,7 +222,7 @@ def _own_sign(tokens: Tokens, start: int, at: int) -> int:
 
 
 def _sign(tokens: Tokens, at: int, stop: int) -> tuple[int, float]:
-    """The sign of a newer amount, and whether its figure should be high."""
+    """The sign of a newer amount, and whether its figure should be high (1) or low (-1); 0 for one without a name."""
     for place in range(at - 1, max(at - 25, stop) - 1, -1):
         word = tokens.words[place]
         if word in w.CLAUSE and word != "." and place < at - 1:
@@ -221,7 +232,7 @@ def _sign(tokens: Tokens, at: int, stop: int) -> tuple[int, float]:
         figure = figure_at(tokens, place)
         if figure and not (place and tokens.words[place - 1] == "per"):
             return 1, 1.0 if figure > 0 else -1.0
-    return 1, 1.0
+    return 1, 0.0
 
 
 def in_comparison(tokens: Tokens, at: int) -> bool:

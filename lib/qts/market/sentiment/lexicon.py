@@ -21,6 +21,7 @@ _THRESHOLD = 0.5
 _TOKENS = 60
 
 _CHANGES = w.UP | w.DOWN | {"up", "down"}
+_BE = w.word_set("was were been is are be being")
 _TONES = w.POSITIVE.keys() | w.NEGATIVE.keys() | w.LOSS
 
 
@@ -104,6 +105,12 @@ def _relief(tokens: Tokens, at: int) -> float:
             return -0.4
         if word in w.STOPS:  # "dropped on weak demand" ends nothing
             break
+    for place in range(at + 1, min(at + 12, len(tokens) - 1)):
+        word = tokens.words[place]
+        if word in w.CLAUSE:
+            break
+        if word in _BE and tokens.words[place + 1] in w.ENDED:  # "the lawsuit was withdrawn"
+            return -0.8
     return 1.0
 
 

@@ -47,6 +47,9 @@ NEEDS_FIGURE = word_set(
     "triples reduces"
 )
 
+#: What has growth in its name, or plans it.
+NAMED_FOR_GROWTH = word_set("company companies fund funds strategy strategies stock stocks index capital equity")
+
 #: Changes as nouns: their figure stands right beside them.
 CHANGE_NOUNS = word_set("growth reduction reductions upturn downturn uptick contraction")
 
@@ -59,7 +62,7 @@ GOOD = word_set(
     "outlook guidance forecast forecasts estimate estimates target return returns occupancy business activity "
     "exports market markets base utilisation utilization economy index deposits lending premiums assets sale fees "
     "commissions circulation value subscriptions position growth presence awareness popularity recommendation "
-    "valuation sector segment division unit surplus payout"
+    "valuation footfall sector segment division unit surplus payout"
 )
 PROFIT = word_set("profit profits profitability ebit ebitda eps earnings income pbt")
 #: Figures that should be low.
@@ -97,7 +100,7 @@ POSITIVE = _weights(
 )
 NEGATIVE = _weights(
     w3="uncertain uncertainty cautious volatile volatility restructuring lack limited",
-    w5="pressure pressures unable fire hit lost loses lose investigation probe concern concerns concerned worry "
+    w5="pressure pressures unable fire lost loses lose investigation probe concern concerns concerned worry "
     "worried worries losing squeeze squeezed challenging tough difficult difficulty difficulties "
     "penalty restructure headwind headwinds subdued muted softer softened softening",
     w7="weak weaker weakest weakly weakness weaken weakened weakening weakens poor poorly worse worst bad problem "
@@ -116,7 +119,7 @@ NEGATIVE = _weights(
     "breaches breached breaching hampers underperforms underperformed setback setbacks shortfall shortfalls "
     "bottleneck bottlenecks disruption disruptions disrupted outage outages woes turmoil scandal bribery corruption "
     "guilty banned barred lacklustre lackluster tepid dismal dire grim write-downs writedowns write-off write-offs "
-    "overdue arrears ousted sacked hurts cyberattack raided faults errors injuries",
+    "overdue arrears ousted sacked quit quits hurts cyberattack raided faults errors injuries",
     w10="bankrupt bankruptcy insolvency insolvent downgrade downgraded downgrades layoff layoffs lay-off lay-offs "
     "redundancy redundancies profit-warning job-cuts",
 )
@@ -181,6 +184,7 @@ TERMS = frozenset(
         ("negative", "pledge"),
         ("volatility", "index"),
         ("top", "management executives executive floor"),
+        ("shares share stock warrants options notes bonds", "outstanding"),
         ("exceptional", "item items cost costs charge charges"),
     )
     for first in firsts.split()
