@@ -1,6 +1,6 @@
 """120 more sentences of company news, composed before the scorer that learnt from the first 240 was run on them.
 
-Labels and classes as in held_out_sentences. Their author knew the scorer's rules by then, but no verdict on any of these.
+Labels as in held_out_sentences. Their author knew the scorer's rules by then, but no verdict on any of these.
 """
 
 SECOND = (

@@ -11,7 +11,7 @@ from qts.market.sentiment.tokens import Tokens
 
 _DEAL = (
     r"(?:orders?|contracts?|deals?|tender|bid|permits?|approval|patents?|award|mandate|licen[cs]es?|nod|clearance|"
-    r"go-ahead|accreditation|certification|concession)"
+    r"status|designation|go-ahead|accreditation|certification|concession)"
 )
 _PACT = r"(?:contracts?|agreements?|deals?|partnership|cooperation|co-operation|letter of intent|memorandum|order)"
 _MONEY = (
@@ -123,7 +123,11 @@ _EVENTS = (
         "swung slipped fell turned moved plunged sank swing swings slips falls turns plunges sinks",
         r" (?:in)?to (?:an? )?[^;.]{0,30}\bloss",
     ),
-    _event(-0.8, "in", r" the red\b"),
+    _event(-0.8, "in into", r" the red\b"),
+    _event(0.8, "in", r"(?<=(?:now|was|ack|ain) in) profit\b"),
+    _event(0.6, "broke breaks break breaking", r" even\b"),
+    _event(0.9, "pass passes passed passing", r" on [^;.]{0,25}\b(?:costs?|prices?)\b"),
+    _event(-1.0, "default defaults defaulted defaulting", r" on\b"),
     _event(-0.8, "red", r" ink\b"),
     _event(-1.2, "profit", r" (?:warning|alert)\b"),
     _event(
@@ -139,6 +143,8 @@ _EVENTS = (
     ),
     _event(-0.7, "hit", r" (?:hard )?by\b"),
     _event(-0.7, "hit hits hitting", r" (?:\w+ ){0,2}(?:profits?|sales|earnings|margins?|demand|results?|business)\b"),
+    _event(0.8, "hit hits set sets reached reaches",
+           r" (?:a |an |another |new |its ){0,2}(?:all-time |record )?(?:record|highs?)\b"),
     _event(0.8, "upper", r" circuit\b"),
     _event(-0.8, "lower", r" circuit\b"),
     _event(-0.9, "shares stock", r" (?:tank|crash|nosedive|crater)(?:s|ed)?\b"),
@@ -153,6 +159,7 @@ _EVENTS = (
     # people and works
     _event(-1.2, "lay lays laying laid", r" off\b"),
     _event(-1.2, "made make making", r" redundant\b"),
+    _event(-1.0, "notice", rf" to [^;.]{{0,20}}\b{_PEOPLE}"),
     _event(-1.2, "temporary", r" lay-?offs?\b"),
     _event(
         -1.0,
@@ -169,12 +176,13 @@ _EVENTS = (
     _event(-0.8, "plant plants factory factories mill mills unit units site sites office offices store stores shop "
                  "line machine", r"\b[^;.]{0,40}\b(?:be|been|is|was|were) (?:closed|shut|mothballed)\b"),
     _event(0.6, "restart restarts restarted resume resumes resumed",
-           r"\b[^;.]{0,30}\b(?:production|operations|output|deliveries|dividends?|flights)\b"),
+           rf"\b[^;.]{{0,30}}\b(?:production|operations|output|deliveries|dividends?|flights|{_WORKS})\b"),
     _event(0.6, "production plant mill factory mine operations", r"\b[^;.]{0,40}\b(?:restart|resume)(?:s|d|ed)?\b"),
     _event(0.6, "full", r" capacity\b"),
     _event(0.5, "sold", r" out\b"),
     _event(0.5, "perform performs performed performing develop develops developed developing progress progresses "
-                "progressed progressing go goes going went sell sells selling sold", r" (?:very |quite )?well\b"),
+                "progressed progressing go goes going went sell sells selling sold hold holds held",
+           r" (?:up )?(?:very |quite )?well\b"),
     _event(0.7, "pick picks picked picking", r" up\b"),
     # courts, regulators, raters, creditors
     _event(0.8, "approved approves cleared clears",
@@ -191,6 +199,11 @@ _EVENTS = (
     _event(-0.9, "bars",
            r"\b[^;.]{3,50}\bfrom (?:the )?(?:securities|capital|markets?|trading|bidding|selling|raising)\b"),
     _event(0.9, "buy outperform overweight accumulate", rf" from (?:hold|neutral|{_UNDER})\b"),
+    _event(0.9, "raises raised lifts lifted", r"\b[^;.]{0,40}\bto (?:overweight|outperform|buy(?: from| ?$| \.))"),
+    _event(-0.9, "cuts cut lowers lowered",
+           r"\b[^;.]{0,40}\bto (?:underweight|underperform|neutral|hold|sell)(?: from| ?$| \.)"),
+    _event(0.9, "stable", r" from negative\b"),
+    _event(-0.9, "stable", r" from positive\b"),
     _event(0.9, "hold neutral", rf" from {_UNDER}\b"),
     _event(-0.9, "hold neutral", rf" from {_OVER}\b"),
     _event(-0.9, "sell reduce underperform underweight", rf" from (?:hold|neutral|{_OVER})\b"),

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from qts.market.sentiment import words as w
+from qts.market.sentiment.comparisons import comparisons, in_comparison
 from qts.market.sentiment.contrast import weights
 from qts.market.sentiment.events import events
-from qts.market.sentiment.figures import change, comparisons, in_comparison
+from qts.market.sentiment.figures import change
 from qts.market.sentiment.scorer import Scores, labels_of
 from qts.market.sentiment.tokens import Tokens, tokenise
 
@@ -21,6 +22,8 @@ _THRESHOLD = 0.5
 _TOKENS = 60
 
 _CHANGES = w.UP | w.DOWN | {"up", "down"}
+#: What is left of a cue in a text that tells how things are accounted for.
+_OF_POLICY = 0.3
 _BE = w.word_set("was were been is are be being")
 _TONES = w.POSITIVE.keys() | w.NEGATIVE.keys() | w.LOSS
 
@@ -60,8 +63,18 @@ def _read(text: str) -> tuple[float, float]:
     cues = [*comparisons(tokens), *events(tokens), *_turned_and_toned(tokens)]
     weight = weights(tokens) if cues else None
     worth = sum(value for _, value in cues) if weight is None else sum(value * weight[at] for at, value in cues)
+    if _policy(tokens):
+        worth *= _OF_POLICY
     uncertain = sum(word in w.UNCERTAIN for word in tokens.words)
     return worth / math.sqrt(max(1.0, len(tokens) / _TOKENS)), min(1.0, 8 * uncertain / len(tokens))
+
+
+def _policy(tokens: Tokens) -> bool:
+    """Whether a text says how things are accounted for: "an impairment is recognised when", and no amount."""
+    words = tokens.words
+    if w.ACCOUNTS.isdisjoint(words) or any(amount is not None and amount.currency for amount in tokens.amounts):
+        return False
+    return any(word in w.ACCOUNTS and at and words[at - 1] in {"is", "are"} for at, word in enumerate(words))
 
 
 def _turned_and_toned(tokens: Tokens) -> Iterator[tuple[int, float]]:

@@ -72,7 +72,7 @@ BAD = word_set(
     "inflation tax taxes defaults absences accidents churn waste downtime overcapacity competition burden leverage "
     "indebtedness redundancies shortage spending claims interest time vacancy vacancies impaired non-performing npa "
     "npas npl npls problems difficulties complaints defects faults failures errors injuries incidents outages "
-    "disruptions disputes concerns fears threats strikes"
+    "disruptions disputes concerns fears threats strikes defective"
 )
 LOSS = word_set("loss losses deficit")
 #: What is for sale or owned: who holds more of it is neither good nor bad news.
@@ -88,14 +88,14 @@ POSITIVE = _weights(
     w4="solid efficient advantage advantages opportunity opportunities competitive environmentally-friendly "
     "high-quality benefit benefits easier ahead interesting sustainable",
     w5="popular milestone milestones faster savings synergy synergies pleased happy glad satisfied delighted proud "
-    "confident optimistic promising attractive encouraging impressive momentum tailwind tailwinds enhance enhances "
-    "enhanced enhancing successful successfully success good secured strengthens",
+    "confident optimistic promising attractive encouraging impressive break-even momentum tailwind tailwinds enhance "
+    "enhances enhanced enhancing successful successfully success good secured strengthens",
     w7="better best strong stronger strongest strongly robust healthy favourable favorable favourably positive "
     "positively excellent outstanding profitable benefited breakthrough improve improves improved improving "
-    "improvement improvements strengthen strengthened strengthening booming buoyant turnaround recovered recovery "
-    "recovering recover lucrative award-winning prize winner outperform outperformed outperforms beat beats thriving "
-    "flourishing recovers bullish upbeat brisk strength robustly resilient resilience stellar exceptional superb "
-    "blockbuster blowout bumper upswing accretive fastest",
+    "improvement improvements strengthen strengthened strengthening booming buoyant turnaround revives revived "
+    "revival recovered recovery recovering recover lucrative award-winning prize winner outperform outperformed "
+    "outperforms beat beats thriving flourishing recovers bullish upbeat brisk strength robustly resilient resilience "
+    "stellar exceptional superb blockbuster blowout bumper upswing accretive fastest",
     w10="upgrade upgraded upgrades record-high record-breaking",
 )
 NEGATIVE = _weights(
@@ -119,7 +119,8 @@ NEGATIVE = _weights(
     "breaches breached breaching hampers underperforms underperformed setback setbacks shortfall shortfalls "
     "bottleneck bottlenecks disruption disruptions disrupted outage outages woes turmoil scandal bribery corruption "
     "guilty banned barred lacklustre lackluster tepid dismal dire grim write-downs writedowns write-off write-offs "
-    "overdue arrears ousted sacked quit quits hurts cyberattack raided faults errors injuries",
+    "overdue arrears ousted sacked objection objections walkout walkouts quit quits hurts cyberattack raided faults "
+    "errors injuries",
     w10="bankrupt bankruptcy insolvency insolvent downgrade downgraded downgrades layoff layoffs lay-off lay-offs "
     "redundancy redundancies profit-warning job-cuts",
 )
@@ -157,6 +158,15 @@ COMPARES = word_set("from against versus vs")
 STOPS = word_set(
     "to by from due because as on after amid thanks while and but or than in at with that which for against "
     "compared although however whereas despite , ; . : ( )"
+)
+#: What begins a clause with a subject of its own: "the loss widened as enrolments shrank".
+SUBORDINATES = word_set("as because since after amid when where until")
+#: With "up" or "down" these tell no change: "set up", "made up 9% of sales".
+SET_UP = word_set("set sets setting make makes made making open opened sum summed back backed follow followed")
+#: Of accounting policies, behind "is" or "are".
+ACCOUNTS = word_set(
+    "recognised recognized measured calculated defined tested assessed determined stated valued presented used "
+    "charged amortised amortized depreciated"
 )
 #: Where a clause ends.
 CLAUSE = word_set("; . while whereas although though but however :")
@@ -196,6 +206,7 @@ TONELESS_WITH = {
     "cancelled": word_set("shares options warrants"),
     "cancel": word_set("shares options warrants"),
     "loss": word_set("certificate certificates"),
+    "closure": word_set("window books register offer"),
     "dismissed": word_set("claim claims suit suits lawsuit lawsuits case complaint complaints charges action appeal"),
 }
 

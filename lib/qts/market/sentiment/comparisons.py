@@ -1,0 +1,143 @@
+"""How an amount stands to the one before."""
+
+from __future__ import annotations
+
+from qts.market.sentiment import words as w
+from qts.market.sentiment.figures import counts, figure_at, owned
+from qts.market.sentiment.tokens import Tokens
+
+_COMPARED = 1.5
+#: A smaller difference than this share is none: "at the previous year's level".
+_LEVEL = 0.005
+
+#: A sentence's verb: what stands before it is no older amount of what comes after.
+_STATES = w.word_set("was is were are totalled totaled amounted been stood came")
+#: "A year ago", "twelve months earlier".
+_AGO = w.word_set("ago earlier before previously")
+_PERIODS = w.word_set("year years month months quarter quarters")
+
+
+def comparisons(tokens: Tokens) -> list[tuple[int, float]]:
+    """Amounts set beside older ones, as (token, worth).
+
+    "Profit rose to EUR 13 mn from EUR 8 mn", "EUR 1 mn, compared to a loss of EUR 2 mn", "grew from 4 to 6 million",
+    "EUR 1 mn, whereas a year ago it was EUR 2 mn".
+    """
+    found = []
+    for at, word in enumerate(tokens.words):
+        start, apart = _older(tokens, at, word), False
+        if not start and word in _AGO and at and tokens.words[at - 1] in _PERIODS:
+            start, apart = at + 1, True
+        if start and (worth := _compare(tokens, at, start, apart)):
+            found.append((at, worth))
+    return found
+
+
+def _older(tokens: Tokens, at: int, word: str) -> int:
+    """Where the older amount may begin, 0 where token `at` compares nothing."""
+    if word in w.COMPARES or (word == "been" and at and tokens.words[at - 1] in {"had", "having"}):
+        return at + 1
+    if word == "(" and _bracketed_share(tokens, at):
+        return at + 1
+    following = tokens.words[at + 1] if at + 1 < len(tokens) else ""
+    return at + 2 if word in {"compared", "compares", "comparing", "opposed"} and following in {"to", "with"} else 0
+
+
+def _bracketed_share(tokens: Tokens, at: int) -> bool:
+    """Whether a bracket holds a percentage behind another one: "17.8% (12.1%)"."""
+    if not at or at + 2 >= len(tokens) or tokens.words[at + 2] != ")":
+        return False
+    new, old = tokens.amounts[at - 1], tokens.amounts[at + 1]
+    return new is not None and old is not None and new.percent and old.percent
+
+
+def _compare(tokens: Tokens, at: int, start: int, apart: bool) -> float:
+    old = next((n for n in range(start, min(start + 10, len(tokens))) if counts(tokens, n)), None)
+    if old is None or not (_of_its_own if apart else _follows)(tokens, start, old):
+        return 0.0
+    new = _new(tokens, at, old, apart)
+    if new is None:
+        return 0.0
+    first, last = max(min(new, at) - 6, 0), max(new, old)
+    if owned(tokens, first, last) or not w.PEOPLE.isdisjoint(tokens.words[first:last]):
+        return 0.0
+    new_sign, figure = _sign(tokens, new, 0)
+    if not figure:  # of no figure with a name; a bracket alone tells too little then
+        figure = 0.0 if tokens.words[at] == "(" else 1.0
+    old_sign = _own_sign(tokens, start, old) or new_sign
+    new_amount, old_amount = tokens.amounts[new], tokens.amounts[old]
+    if new_amount is None or old_amount is None:
+        return 0.0
+    rise = new_sign * new_amount.value - old_sign * old_amount.value
+    if abs(rise) <= _LEVEL * max(abs(new_amount.value), abs(old_amount.value)):
+        return 0.0
+    return _COMPARED * figure * (1 if rise > 0 else -1)
+
+
+def _follows(tokens: Tokens, start: int, old: int) -> bool:
+    """Whether an older amount follows in the same clause: "from a loss of EUR 2 mn"."""
+    return not any(tokens.words[n] in w.CLAUSE or tokens.words[n] in _STATES for n in range(start, old))
+
+
+def _of_its_own(tokens: Tokens, start: int, old: int) -> bool:
+    """Whether an older amount has a clause of its own, of the same figure: "a year ago it was EUR 2 mn"."""
+    between = range(start, old)
+    if any(tokens.words[n] in w.CLAUSE or tokens.words[n] == "now" or figure_at(tokens, n) for n in between):
+        return False
+    return any(tokens.words[n] in _STATES for n in between)
+
+
+def _new(tokens: Tokens, at: int, old: int, apart: bool) -> int | None:
+    """The newer amount: behind "to" after the older one, or else the last one before."""
+    older = tokens.amounts[old]
+    for place in range(old + 1, min(old + 5, len(tokens) - 1)):
+        if tokens.words[place] == "to" and tokens.words[place - 1] != "compared" and counts(tokens, place + 1):
+            return place + 1
+    for place in range(at - 1, max(at - 30, 0) - 1, -1):
+        if tokens.words[place] in {";", "while"} and not apart:
+            return None
+        amount = tokens.amounts[place]
+        if amount is None or older is None or not counts(tokens, place) or amount.percent != older.percent:
+            continue
+        if amount.currency and older.currency and amount.currency != older.currency:  # the same once more, converted
+            continue
+        if amount.percent and place and tokens.words[place - 1] == "by":  # a change, not a level
+            continue
+        return place
+    return None
+
+
+def _own_sign(tokens: Tokens, start: int, at: int) -> int:
+    """The sign that words between give an older amount, 0 where they give none."""
+    for place in range(at - 1, start - 1, -1):
+        word = tokens.words[place]
+        if word in w.LOSS or word in {"negative", "minus"}:
+            return -1
+        if word in w.PROFIT or word == "positive":
+            return 1
+    return 0
+
+
+def _sign(tokens: Tokens, at: int, stop: int) -> tuple[int, float]:
+    """The sign of a newer amount, and whether its figure should be high (1) or low (-1); 0 for one without a name."""
+    for place in range(at - 1, max(at - 25, stop) - 1, -1):
+        word = tokens.words[place]
+        if word in w.CLAUSE and word != "." and place < at - 1:
+            break
+        if word in w.LOSS or word in {"negative", "minus"}:
+            return -1, 1.0
+        figure = figure_at(tokens, place)
+        if figure and not (place and tokens.words[place - 1] == "per"):
+            return 1, 1.0 if figure > 0 else -1.0
+    return 1, 0.0
+
+
+def in_comparison(tokens: Tokens, at: int) -> bool:
+    """Whether a word belongs to the older side: the loss in "compared to a loss of"."""
+    for place in range(at - 1, max(at - 8, 0) - 1, -1):
+        word = tokens.words[place]
+        if word in w.COMPARES or word == "compared":
+            return True
+        if tokens.amounts[place] is not None or word in w.CLAUSE:
+            return False
+    return False
