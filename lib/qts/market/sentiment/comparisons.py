@@ -136,7 +136,7 @@ def in_comparison(tokens: Tokens, at: int) -> bool:
     """Whether a word belongs to the older side: the loss in "compared to a loss of"."""
     for place in range(at - 1, max(at - 8, 0) - 1, -1):
         word = tokens.words[place]
-        if word in w.COMPARES or word == "compared":
+        if word in w.COMPARES or word == "compared" or (word == "after" and at - place <= 2):
             return True
         if tokens.amounts[place] is not None or word in w.CLAUSE:
             return False

@@ -22,7 +22,10 @@ _PEOPLE = (
     r"(?:jobs?|workers|employees|staff|personnel|workforce|people|posts|positions|man-years)\b(?! (?:cost|expens))"
 )
 _EXPECTED = r"(?:expect(?:ed|ations?)|forecasts?|estimates?|estimated|consensus|guidance|anticipated|street)"
-_WORKS = r"(?:plants?|factory|factories|mill|mills|units?|site|sites|office|offices|store|stores|shop|line|machine)"
+_WORKS = (
+    r"(?:plants?|factory|factories|mill|mills|units?|site|sites|office|offices|store|stores|shop|line|machine|"
+    r"foundry|smelter|refinery|mine|shipyard|bakery|warehouse|depot|branch|branches)"
+)
 _YEAR_BEFORE = (
     r"(?: (?:that|those) of #|(?: the| that| those| level| of| in| its| their){0,4} "
     r"(?:last|previous|prior|preceding|corresponding) (?:year|quarter|period|month|season))"
@@ -151,6 +154,7 @@ _EVENTS = (
     _event(0.7, "reversed reverses reversal", rf"\b[^;.]{{0,20}}\b{_IMPAIRMENT}\b"),
     _event(0.7, "impairment impairments write-down write-downs", r"\b[^;.]{0,40}\b(?:was|were|been) reversed\b"),
     _event(-0.7, "weigh weighs weighed weighing", r" (?:down |heavily )?on\b"),
+    _event(0.6, "extra special", r" dividend\b"),
     _event(-0.6, "no omit omits omitted skip skips skipped", r" (?:\w+ )?dividend\b"),
     _event(0.7, "cost", r" (?:savings?|efficien\w+|effective\w*)\b"),
     _event(0.7, "cost-saving cost-savings cost-efficient cost-efficiency cost-effective cost-effectively"),
@@ -194,7 +198,7 @@ _EVENTS = (
     _event(0.7, "recommend recommends recommended backs backed", r"\b[^;.]{0,30}\bapproval\b"),
     _event(0.9, "overturned overturns overturn quashed quashes annulled annuls",
            r"\b[^;.]{0,40}\b(?:fines?|ruling|verdict|penalt(?:y|ies)|ban|award|sentence)\b"),
-    _event(-1.0, "ordered", r"\b[^;.]{0,30}\bto pay\b"),
+    _event(-1.0, "ordered", r"\b[^;.]{0,30}\bto (?:pay|repay|refund|compensate)\b"),
     _event(-0.8, "pay pays paid paying", r"\b[^;.]{0,25}\bfines?\b"),
     _event(-0.9, "bars",
            r"\b[^;.]{3,50}\bfrom (?:the )?(?:securities|capital|markets?|trading|bidding|selling|raising)\b"),

@@ -76,7 +76,7 @@ def _of_ownership(tokens: Tokens, at: int) -> bool:
     before, after = tokens.words[max(at - 6, 0) : at], tokens.words[at + 1 : at + 6]
     if any("number" in near and "shares" in near for near in (before, after)):
         return True
-    return owned(tokens, max(at - 6, 0), at) or owned(tokens, at + 1, at + 6)
+    return owned(tokens, max(at - _BEFORE, 0), at) or owned(tokens, at + 1, at + 6)
 
 
 def owned(tokens: Tokens, first: int, last: int) -> bool:
@@ -90,8 +90,12 @@ def owned(tokens: Tokens, first: int, last: int) -> bool:
 
 def _raises_money(tokens: Tokens, at: int) -> bool:
     """Whether an amount is the object itself: "raise some EUR 5 mn", not "raised by 5 %"."""
-    after = tokens.words[at + 1 : at + 5]
-    return "#" in after and not {"to", "by", "from"} & set(after[: after.index("#")])
+    for place in range(at + 1, min(at + 5, len(tokens))):
+        if tokens.words[place] in {"to", "by", "from"}:
+            return False
+        if counts(tokens, place):
+            return True
+    return False
 
 
 def _object(tokens: Tokens, at: int) -> tuple[float, int]:

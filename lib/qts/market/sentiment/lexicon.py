@@ -79,7 +79,7 @@ def _policy(tokens: Tokens) -> bool:
 
 def _turned_and_toned(tokens: Tokens) -> Iterator[tuple[int, float]]:
     """Figures that rose or fell, and words with a tone; what a change has judged has no tone of its own besides."""
-    judged = set()
+    judged: set[int] = set()
     for at, word in enumerate(tokens.words):
         if word in _CHANGES:
             worth, figure = change(tokens, at)
