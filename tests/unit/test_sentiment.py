@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from finance_sentences import labelled
-from held_out_sentences import HELD_OUT
 from hypothesis import given
 from hypothesis import strategies as st
-from sentiment_measures import Judged, count_of_tone, count_with_directions, interval, judged
 
 from qts import cli
 from qts.errors import ConfigError, SetupError
@@ -70,10 +68,53 @@ def label(text: str | None) -> str:
         ("The yard won an order for two ferries.", "positive"), ("The mill lays off 40 people.", "negative"),
         ("It signed a contract with the city.", "positive"), ("It signed an agreement to sell a plot.", "neutral"),
         ("Earnings missed expectations.", "negative"), ("Earnings beat expectations.", "positive"),
+        ("The FDA approved the drug.", "positive"), ("The drug must be approved by the FDA.", "neutral"),
+        ("The trial did not meet its goals.", "negative"), ("The trial met its main goal.", "positive"),
+        ("The firm is in receivership.", "neutral"), ("The firm went into receivership.", "negative"),
+        ("Analysts cut the stock to underweight", "negative"), ("Analysts cut glass to sell lamps.", "neutral"),
+        # a year ago, in brackets, in another clause, in other currencies
+        ("Sales were EUR 5 mn, whereas a year ago they were EUR 7 mn.", "negative"),
+        ("Sales were EUR 5 mn; twelve months earlier they had been EUR 4 mn.", "positive"),
+        ("Sales were EUR 5 mn, whereas a year ago costs were EUR 7 mn.", "neutral"),
+        ("The margin was 14.1% (12.9%).", "positive"), ("The discount rate was 3.1% (3.0%).", "neutral"),
+        ("EBIT: EUR 5 mn (2019: EUR 4 mn)", "positive"), ("EBIT was EUR 5 mn (loss of EUR 4 mn).", "positive"),
+        ("Profit was Rs 41 crore, compared to Rs 4,200 lakh.", "negative"),
+        ("Sales were CHF 1.92bn, against CHF 1.75bn.", "positive"),
+        ("Sales were EUR 102.4 mn, compared to EUR 102.1 mn.", "neutral"),
+        ("The loss widened as sales fell.", "negative"), ("It raised its 2024 forecast.", "positive"),
+        ("Footfall was 9% lower.", "negative"), ("Rents made up 9% of sales.", "neutral"),
+        # troubles that ended, and terms that are none
+        ("The dispute was resolved.", "positive"), ("It resolved the dispute.", "positive"),
+        ("The shares dropped on weak demand.", "negative"), ("It helps to prevent fraud.", "neutral"),
+        ("It reported fewer faults.", "positive"), ("It didn't fail.", "neutral"),
+        ("The strike price is EUR 3.", "neutral"), ("The cancellation of 500 shares was registered.", "neutral"),
+        ("An impairment loss is recognised when value is lost.", "neutral"),
     ],
 )  # fmt: skip
 def test_what_a_sentence_says(text, expected):
     assert label(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Although sales rose, profit fell.", "negative"),
+        ("Profit rose despite falling sales.", "positive"),
+        ("In spite of weak demand, sales rose.", "positive"),
+        ("Sales rose, but profit fell.", "negative"),
+        ("Not only sales fell but profit fell too.", "negative"),
+    ],
+)
+def test_what_prevails_decides(text, expected):
+    assert label(text) == expected
+
+
+def test_but_takes_back_what_was_said_before():
+    """Both halves alone weigh the same; joined, the second one decides, whichever it is."""
+    rise, fall = "sales rose", "orders fell"
+    assert score(rise) == -score(fall)
+    assert score(f"{rise} but {fall}") == -score(f"{fall} but {rise}") < 0
+    assert score(f"although {rise}, {fall}") == score(f"{fall}, although {rise}") < 0
 
 
 def test_manner_scales_a_cue():
@@ -86,36 +127,6 @@ def test_manner_scales_a_cue():
         Lexicon().score(["Profit rose to 5 mn.", "Profit may possibly rise if demand seems likely."]).uncertainty
     )
     assert low == 0 < high <= 1
-
-
-@pytest.mark.parametrize(
-    ("rows", "floor"),
-    [([(label, text) for text, label in labelled()], 0.72), (HELD_OUT, 0.80)],
-    ids=["composed_after_the_lexicon", "composed_blind"],
-)
-def test_unseen_sentences(rows, floor):
-    """Above a floor, and by a paired bootstrap above counts of words that take no heed of what they refer to."""
-    results = judged(rows)
-    right = results.pop("lexicon").right
-    assert right.mean() > floor
-    for other in results.values():
-        low, _ = interval(right.astype(int) - other.right)
-        assert low > 0
-
-
-def test_no_label_is_given_up():
-    found = judged(HELD_OUT)["lexicon"].confusion
-    assert (np.diag(found) / found.sum(axis=1) > 0.6).all()
-    assert (np.diag(found) / found.sum(axis=0) > 0.5).all()
-
-
-def test_measures_by_hand():
-    """Two classes of three found half: 1 of 2 negative right, both neutral, no positive."""
-    made = Judged(truth=np.array([0, 0, 1, 1, 2]), found=np.array([0, 1, 1, 1, 1]))
-    assert made.confusion.tolist() == [[1, 1, 0], [0, 2, 0], [0, 1, 0]]
-    assert made.macro_f1 == pytest.approx((2 / 3 + 4 / 6 + 0) / 3)
-    assert count_of_tone("A strong quarter, though weak margins and no problems.") == "negative"
-    assert count_with_directions("Costs rose.") == "positive"
 
 
 @given(st.text(max_size=300))
@@ -147,7 +158,8 @@ def test_turning_a_comparison_turns_its_sign(old, new, unit):
 @pytest.mark.parametrize(
     "text",
     ["", " ", "\x00\ud800", "Liikevoitto kasvoi 13,1 miljoonaan euroon.", "营业利润增长", "1" * 100_000, "(" * 50_000,
-     "1 ," * 100_000, "signed " * 100_000, "won an " * 150_000, "a" * 1_000_000],
+     "1 ," * 100_000, "signed " * 100_000, "won an " * 150_000, "a" * 1_000_000, "eur 1 ( " * 50_000,
+     "year ago it was 5 " * 50_000, "although in spite of , " * 50_000],
     ids=lambda text: text[:6].encode("unicode_escape").decode() + f"_{len(text)}",
 )  # fmt: skip
 def test_odd_texts_are_neutral_and_quick(text):

@@ -127,7 +127,7 @@ _EVENTS = (
         r" (?:in)?to (?:an? )?[^;.]{0,30}\bloss",
     ),
     _event(-0.8, "in into", r" the red\b"),
-    _event(0.8, "in", r"(?<=(?:now|was|ack|ain) in) profit\b"),
+    _event(0.8, "now again was", r" in profit\b"),
     _event(0.6, "broke breaks break breaking", r" even\b"),
     _event(0.9, "pass passes passed passing", r" on [^;.]{0,25}\b(?:costs?|prices?)\b"),
     _event(-1.0, "default defaults defaulted defaulting", r" on\b"),
@@ -146,8 +146,11 @@ _EVENTS = (
     ),
     _event(-0.7, "hit", r" (?:hard )?by\b"),
     _event(-0.7, "hit hits hitting", r" (?:\w+ ){0,2}(?:profits?|sales|earnings|margins?|demand|results?|business)\b"),
-    _event(0.8, "hit hits set sets reached reaches",
-           r" (?:a |an |another |new |its ){0,2}(?:all-time |record )?(?:record|highs?)\b"),
+    _event(
+        0.8,
+        "hit hits set sets reached reaches",
+        r" (?:a |an |another |new |its ){0,2}(?:all-time |record )?(?:record|highs?)\b",
+    ),
     _event(0.8, "upper", r" circuit\b"),
     _event(-0.8, "lower", r" circuit\b"),
     _event(-0.9, "shares stock", r" (?:tank|crash|nosedive|crater)(?:s|ed)?\b"),
@@ -171,41 +174,75 @@ _EVENTS = (
         "slashed slashing reduce reduces reduced reducing reduction reductions eliminate eliminates eliminated",
         rf"\b[^;.]{{0,40}}\b{_PEOPLE}",
     ),
-    _event(-0.7, "personnel codetermination co-determination employee statutory cooperation co-operation",
-           r" negotiations\b"),
-    _event(0.5, "recruit recruits recruited recruiting hire hires hired hiring recruitment",
-           r"\b[^;.]{0,30}\b(?:more|new|additional|people|employees|staff)\b"),
-    _event(-0.8, "close closes closed closing closure shut shuts shutting mothball mothballs mothballed",
-           rf"\b[^;.]{{0,30}}\b{_WORKS}\b"),
-    _event(-0.8, "plant plants factory factories mill mills unit units site sites office offices store stores shop "
-                 "line machine", r"\b[^;.]{0,40}\b(?:be|been|is|was|were) (?:closed|shut|mothballed)\b"),
-    _event(0.6, "restart restarts restarted resume resumes resumed",
-           rf"\b[^;.]{{0,30}}\b(?:production|operations|output|deliveries|dividends?|flights|{_WORKS})\b"),
+    _event(
+        -0.7,
+        "personnel codetermination co-determination employee statutory cooperation co-operation",
+        r" negotiations\b",
+    ),
+    _event(
+        0.5,
+        "recruit recruits recruited recruiting hire hires hired hiring recruitment",
+        r"\b[^;.]{0,30}\b(?:more|new|additional|people|employees|staff)\b",
+    ),
+    _event(
+        -0.8,
+        "close closes closed closing closure shut shuts shutting mothball mothballs mothballed",
+        rf"\b[^;.]{{0,30}}\b{_WORKS}\b",
+    ),
+    _event(
+        -0.8,
+        "plant plants factory factories mill mills unit units site sites office offices store stores shop line machine",
+        r"\b[^;.]{0,40}\b(?:be|been|is|was|were) (?:closed|shut|mothballed)\b",
+    ),
+    _event(
+        0.6,
+        "restart restarts restarted resume resumes resumed",
+        rf"\b[^;.]{{0,30}}\b(?:production|operations|output|deliveries|dividends?|flights|{_WORKS})\b",
+    ),
     _event(0.6, "production plant mill factory mine operations", r"\b[^;.]{0,40}\b(?:restart|resume)(?:s|d|ed)?\b"),
     _event(0.6, "full", r" capacity\b"),
     _event(0.5, "sold", r" out\b"),
-    _event(0.5, "perform performs performed performing develop develops developed developing progress progresses "
-                "progressed progressing go goes going went sell sells selling sold hold holds held",
-           r" (?:up )?(?:very |quite )?well\b"),
+    _event(
+        0.5,
+        "perform performs performed performing develop develops developed developing progress progresses "
+        "progressed progressing go goes going went sell sells selling sold hold holds held",
+        r" (?:up )?(?:very |quite )?well\b",
+    ),
     _event(0.7, "pick picks picked picking", r" up\b"),
     # courts, regulators, raters, creditors
-    _event(0.8, "approved approves cleared clears",
-           r"(?<!be approved)(?<!be cleared)\b[^;.]{0,40}\b(?:drug|medicine|treatment|therapy|vaccine|device)s?\b"),
-    _event(0.8, "fda usfda eu ema regulator regulators commission authority authorities watchdog",
-           r"\b[^;.]{0,25}\b(?<!be )(?:approves|approved|clears|cleared|green-lights)\b"),
-    _event(0.8, "dismissed dismisses dismiss tossed tosses threw throws rejected rejects",
-           r"(?: out)?\b[^;.]{0,15}\b(?:claims?|suits?|lawsuits?|case|complaints?|charges)\b"),
+    _event(
+        0.8,
+        "approved approves cleared clears",
+        r"(?<!be approved)(?<!be cleared)\b[^;.]{0,40}\b(?:drug|medicine|treatment|therapy|vaccine|device)s?\b",
+    ),
+    _event(
+        0.8,
+        "fda usfda eu ema regulator regulators commission authority authorities watchdog",
+        r"\b[^;.]{0,25}\b(?<!be )(?:approves|approved|clears|cleared|green-lights)\b",
+    ),
+    _event(
+        0.8,
+        "dismissed dismisses dismiss tossed tosses threw throws rejected rejects",
+        r"(?: out)?\b[^;.]{0,15}\b(?:claims?|suits?|lawsuits?|case|complaints?|charges)\b",
+    ),
     _event(0.7, "recommend recommends recommended backs backed", r"\b[^;.]{0,30}\bapproval\b"),
-    _event(0.9, "overturned overturns overturn quashed quashes annulled annuls",
-           r"\b[^;.]{0,40}\b(?:fines?|ruling|verdict|penalt(?:y|ies)|ban|award|sentence)\b"),
+    _event(
+        0.9,
+        "overturned overturns overturn quashed quashes annulled annuls",
+        r"\b[^;.]{0,40}\b(?:fines?|ruling|verdict|penalt(?:y|ies)|ban|award|sentence)\b",
+    ),
     _event(-1.0, "ordered", r"\b[^;.]{0,30}\bto (?:pay|repay|refund|compensate)\b"),
     _event(-0.8, "pay pays paid paying", r"\b[^;.]{0,25}\bfines?\b"),
-    _event(-0.9, "bars",
-           r"\b[^;.]{3,50}\bfrom (?:the )?(?:securities|capital|markets?|trading|bidding|selling|raising)\b"),
+    _event(
+        -0.9, "bars", r"\b[^;.]{3,50}\bfrom (?:the )?(?:securities|capital|markets?|trading|bidding|selling|raising)\b"
+    ),
     _event(0.9, "buy outperform overweight accumulate", rf" from (?:hold|neutral|{_UNDER})\b"),
     _event(0.9, "raises raised lifts lifted", r"\b[^;.]{0,40}\bto (?:overweight|outperform|buy(?: from| ?$| \.))"),
-    _event(-0.9, "cuts cut lowers lowered",
-           r"\b[^;.]{0,40}\bto (?:underweight|underperform|neutral|hold|sell)(?: from| ?$| \.)"),
+    _event(
+        -0.9,
+        "cuts cut lowers lowered",
+        r"\b[^;.]{0,40}\bto (?:underweight|underperform|neutral|hold|sell)(?: from| ?$| \.)",
+    ),
     _event(0.9, "stable", r" from negative\b"),
     _event(-0.9, "stable", r" from positive\b"),
     _event(0.9, "hold neutral", rf" from {_UNDER}\b"),
@@ -217,7 +254,7 @@ _EVENTS = (
     _event(-1.2, "class", r" action\b"),
     _event(-1.0, "creditor", r" protection\b"),
     _event(-0.7, "put puts putting", r"\b[^;.]{0,40}\b(?:at risk|in jeopardy|in doubt)\b"),
-)  # fmt: skip
+)
 
 _BY_WORD: dict[str, list[Event]] = defaultdict(list)
 for _one in _EVENTS:

@@ -34,7 +34,8 @@ class Lexicon:
 
     The cues are words with a tone of their own; figures that rose or fell, where a falling cost is good; amounts set
     beside older ones ("to EUR 5 mn from EUR 6 mn", a profit after a loss); and events such as orders won or staff laid
-    off. A negation turns a cue and takes some of its weight, intensity scales it, conjecture takes some. A text without
+    off. A negation turns a cue and takes some of its weight, intensity scales it, conjecture takes some; a trouble that
+    ended is good news; what a sentence concedes ("although", "despite") weighs less than what it says. A text without
     cues is neutral, as most company news is. English only: of another language it knows no words.
 
     Source of the approach: P. Malo, A. Sinha, P. Korhonen, J. Wallenius, P. Takala, "Good debt or bad debt: Detecting
