@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from qts.commands.dialect import dialect
 from qts.commands.pipes import seekable
 from qts.errors import DataError, MissingInput, UnknownColumn, did_you_mean
 
@@ -13,29 +14,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_table(path: Path, expected: str, names: Collection[str] = ()) -> pd.DataFrame:
-    """A csv (plain or compressed) or parquet file.
+def read_table(path: Path, expected: str, names: Collection[str] = (), *, as_text: bool = False) -> pd.DataFrame:
+    """A csv file in any common dialect (see `dialect`), plain or compressed, or a parquet file.
 
     Args:
         path: may be a pipe; parquet is told by its first bytes, or by the ending .parquet or .pq.
         expected: what the file should hold, for the message.
         names: columns, in any case, whose cells of a csv are names: 000001 keeps its zeros and NA is a name like any
             other. An empty cell is missing.
+        as_text: whether all cells of a csv stay the text that they are, "NA" and "null" too.
 
     Raises:
         MissingInput: there is no such file.
         DataError: it cannot be read as a table, or has no rows.
     """
-    import pandas as pd
-
     try:
         with seekable(path, expected) as file:
-            table = pd.read_parquet(file) if _is_parquet(file) else _read_csv(file, names)
+            table = _read_parquet(file) if _is_parquet(file) else _read_csv(file, names, as_text)
     except (ValueError, OSError, EOFError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise DataError(
-            f"{path} cannot be read as a table: {reason}. Expected csv, or parquet named *.parquet."
-        ) from error
+        hint = " Texts with commas belong in quotes." if as_text else ""
+        raise DataError(f"{path} cannot be read as a table: {reason}. Expected csv or parquet.{hint}") from error
     if table.empty:
         raise MissingInput(f"{path} has no rows; expected {expected}.")
     return table
@@ -48,18 +47,36 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def _read_csv(path: Path, names: Collection[str]) -> pd.DataFrame:
+def _read_parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    if not names:
-        return pd.read_csv(path)
-    header = pd.read_csv(path, nrows=0).columns
-    found = [column for column in header if str(column).strip().lower() in names]
+    table = pd.read_parquet(path)
+    return table.reset_index() if any(name is not None for name in table.index.names) else table
+
+
+def _read_csv(path: Path, names: Collection[str], as_text: bool) -> pd.DataFrame:
+    found = dialect(path)
+    for encoding in found.encodings[:-1]:
+        try:
+            return _decoded(path, names, as_text, {**found.options, "encoding": encoding})
+        except UnicodeDecodeError:
+            continue
+    return _decoded(path, names, as_text, {**found.options, "encoding": found.encodings[-1]})
+
+
+def _decoded(path: Path, names: Collection[str], as_text: bool, options: dict[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    if as_text:
+        options = {key: value for key, value in options.items() if key not in {"thousands", "decimal"}}
+        return pd.read_csv(path, dtype=str, keep_default_na=False, **options)
+    header = pd.read_csv(path, nrows=0, **options).columns
+    named = [column for column in header if str(column).strip().lower() in names]
     # A converter is the one way by which pandas leaves both "NA" and "007" alone in one column and not in others.
-    table = pd.read_csv(path, converters=dict.fromkeys(found, str.strip))
-    for column in found:
+    table = pd.read_csv(path, converters=dict.fromkeys(named, str.strip), skipinitialspace=True, **options)
+    for column in named:
         table[column] = table[column].where(table[column] != "", None)
-    return table
+    return table.rename(columns=str.strip)
 
 
 def require_columns(table: pd.DataFrame, names: Iterable[str], source: object) -> None:
@@ -82,7 +99,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         DataError: the file cannot be written.
     """
     try:
-        if path.suffix in {".parquet", ".pq"}:
+        if path.suffix.lower() in {".parquet", ".pq"}:
             table.to_parquet(path, index=False)
         else:
             table.to_csv(path, index=False)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from qts.commands.common import Config, Json, Once, Summary, Workdir, load, report
-from qts.errors import DataError, MissingInput
-
-if TYPE_CHECKING:
-    import pandas as pd
+from qts.errors import DataError
 
 app = typer.Typer(help="Sentiment of finance texts.")
 
@@ -33,11 +30,11 @@ def score_file(
     """
 
     def work() -> Summary:
-        from qts.commands.files import require_columns, write_table
+        from qts.commands.files import read_table, require_columns, write_table
         from qts.market.sentiment.scorer import LABELS, build
 
         model = build(scorer)
-        table = _read(source)
+        table = read_table(source, "a table with a column of texts", as_text=True)
         require_columns(table, [text], source)
         texts = [value if isinstance(value, str) else None for value in table[text]]
         if table[text].notna().any() and not any(value is not None for value in texts):
@@ -75,30 +72,6 @@ def run_job(once: Once = False, config: Config = None, workdir: Workdir = None, 
         return job.run(settings, once=once)
 
     report(as_json, work)
-
-
-def _read(source: Path) -> pd.DataFrame:
-    """The file with all cells of a csv as the text that they are: "NA" and "null" are words here."""
-    import pandas as pd
-
-    from qts.commands.files import read_table
-
-    if source.suffix in {".parquet", ".pq"}:
-        return read_table(source, "a table with a column of texts")
-    if not source.is_file():
-        raise MissingInput(f"There is no file {source}; expected a table with a column of texts.")
-    for encoding in ("utf-8-sig", "latin-1"):  # many a collection of old news is latin-1, which reads any byte
-        try:
-            table = pd.read_csv(source, dtype=str, keep_default_na=False, encoding=encoding)
-        except UnicodeDecodeError:
-            continue
-        except (ValueError, OSError, EOFError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise DataError(f"{source} cannot be read as csv: {reason}. Texts with commas belong in quotes.") from error
-        break
-    if table.empty:
-        raise MissingInput(f"{source} has no rows; expected one text a row.")
-    return table
 
 
 def register(program: typer.Typer) -> None:

@@ -12,13 +12,16 @@ from qts.market.bar import IntArray
 _UNITS = ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (np.inf, 1))
 #: Whole numbers in this range are dates such as 20180131. As seconds they would lie in August 1970.
 _COMPACT = 19_000_101, 22_001_231
+_COUNTED = 2e8  # seconds, 1976: smaller numbers may count anything
+_QUARTER, _MONTH = r"^\s*Q([1-4])[\s/-]*(\d{4})\s*$", r"^\s*(\d{4})[\s-]?[Mm](\d{1,2})\s*$"
+_PARTS = f"(?:{_QUARTER})|(?:{_MONTH})"
 
 
 def nanoseconds(column: pd.Series) -> IntArray:
     """Times in nanoseconds since 1970-01-01 UTC, shape (n,).
 
     Texts without a zone are UTC. Where one text begins with a number above 12, as 13/01/2020 does, all dates of the
-    column have the day first; else 02/01/2020 has the month first.
+    column have the day first; see `day_first` for columns without one.
 
     Raises:
         DataError: a value that is no time, or texts of which some have the day first and others the month.
@@ -36,30 +39,65 @@ def written_times(column: pd.Series) -> pd.Series:
     """
     text = not pd.api.types.is_datetime64_any_dtype(column)
     form, first = ("mixed", day_first(column)) if text else (None, False)
+    if text:
+        column = _parts_of_years(column)
     return pd.to_datetime(column, utc=True, errors="coerce", format=form, dayfirst=first)
+
+
+def _parts_of_years(column: pd.Series) -> pd.Series:
+    """Q1 2001 and 2001M01, as statistical offices write them, in the forms that pandas reads."""
+    texts = column.astype("string")
+    if not texts.str.match(_PARTS).any():
+        return column
+    quarters = texts.str.replace(_QUARTER, r"\2Q\1", regex=True)
+    return quarters.str.replace(_MONTH, r"\1-\2", regex=True).astype(object)
 
 
 def day_first(column: pd.Series) -> bool:
     """Whether the dates among texts have the day first: one of them begins with a number above 12.
 
+    Where no number is above 12, dates with dots have the day first, for nobody writes the month so; and so have dates
+    of several years that all begin with one number: firsts of months, not days of one month.
+
     Raises:
         DataError: another one has such a number in second place.
     """
-    parts = column.astype("string").str.extract(r"^\s*(\d{1,2})([/.-])(\d{1,2})\2\d{4}")
-    first, second = (pd.to_numeric(parts[place], errors="coerce") > 12 for place in (0, 2))
-    if first.any() and second.any():
-        one, other = (column[each.fillna(value=False).to_numpy(dtype=bool)].iloc[0] for each in (first, second))
+    parts = column.astype("string").str.extract(r"^\s*(\d{1,2})([/.-])(\d{1,2})\2(\d{4})")
+    first, second = (pd.to_numeric(parts[place], errors="coerce") for place in (0, 2))
+    if (first > 12).any() and (second > 12).any():
+        one, other = (column[(each > 12).fillna(value=False).to_numpy(dtype=bool)].iloc[0] for each in (first, second))
         raise DataError(
             f"The times {one!r} and {other!r} cannot both be read: one has the day first, the other the month. "
             "Expected one order, best ISO 8601 (2020-01-31)."
         )
-    return bool(first.any())
+    if (first > 12).any() or (second > 12).any():
+        return bool((first > 12).any())
+    firsts_of_months = first.nunique() == 1 and second.nunique() > 1 and parts[3].nunique() > 1
+    return bool((parts[1] == ".").any() or firsts_of_months)
 
 
 def is_compact(column: pd.Series) -> bool:
     """Whether numbers are dates such as 20180131."""
     known = column.dropna()
     return len(known) > 0 and bool(known.between(*_COMPACT).all()) and bool((known % 1 == 0).all())
+
+
+def is_counted(column: pd.Series) -> bool:
+    """Whether whole numbers are seconds since 1970, or thousandth, millionth or milliardth parts of them.
+
+    Only from 1976 on: a smaller number may as well count the rows of a long table.
+    """
+    known = column.dropna()
+    return len(known) > 0 and bool((known >= _COUNTED).all()) and bool((known % 1 == 0).all())
+
+
+def counted_times(column: pd.Series) -> pd.Series:
+    """Such numbers as times, UTC; NaT where there is none, or one that no time can hold."""
+    size = float(column.max(skipna=True))
+    unit = next(unit for limit, unit in _UNITS if size < limit)
+    with np.errstate(invalid="ignore"):
+        nanos = column.where(column < np.iinfo(np.int64).max / unit).astype("Int64") * unit
+    return pd.to_datetime(nanos, utc=True)
 
 
 def _all_known(column: pd.Series, stamps: pd.Series) -> IntArray:
