@@ -28,7 +28,7 @@ class Panel:
         values: shape (T, N); NaN before a series begins and where a period's value is not known.
         times: nanoseconds since 1970-01-01 UTC, or whole numbers of the user's own; shape (T, N), 0 before a series
             begins.
-        season: periods in a season, shape (N,); 1 where there is none, 0 where it is not known.
+        season: periods in a season, shape (N,); 1 where there is none, 0 where it is not known, -m where it may be m.
         calendar: whether times are nanoseconds.
     """
 
