@@ -170,7 +170,7 @@ def test_dates_of_several_kinds(given: object) -> None:
         (lambda t: t.assign(day="x"), (), "no date that can be read"),
         (lambda t: t, ("--train", "20"), "--train is 20"),
         (lambda t: t, ("--train", "259"), "--train is 259"),
-        (lambda t: t, ("--rq", "rqq"), "Did you mean 'rq'"),
+        (lambda t: t, ("--returns", "rr"), "Did you mean 'r'"),
         (lambda t: t, ("--returns", "r", "--close", "up"), "expected one of them"),
         (lambda t: t, ("--models", "arch"), "Did you mean 'garch'"),
         (lambda t: t.iloc[:0], (), "no rows"),
@@ -188,6 +188,16 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2(
     assert message in output.err
     assert output.err.count("\n") == 1
     assert output.out == ""
+
+
+def test_a_column_that_only_some_models_need_may_be_absent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    options = ("--rq", "rqq", "--rs-minus", "down", "--rs-plus", "rises")
+    found = _run(capsys, _table(), tmp_path, *options)
+    assert "harq" not in found["models"]
+    assert {"har_rs", "log_har_rs"} <= set(found["models"])  # the variance less the falls gives the rises
+    assert found["notes"][:2] == ["There is no column 'rqq'. Did you mean 'rq'?", "There is no column 'rises'."]
+    found = _run(capsys, _table().drop(columns=["down", "up"]), tmp_path, "--rs-minus", "down", "--rs-plus", "up")
+    assert "har_rs" not in found["models"]
 
 
 def test_unknown_columns_and_constant_test_windows() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 from qts.errors import DataError, UnknownColumn, did_you_mean
 from qts.forecast.volatility.measures import Measures
 from qts.market.bar import Array
-from qts.market.times import compact_dates, is_compact, written_times
+from qts.market.times import compact_dates, counted_times, is_compact, is_counted, written_times
 
 #: Columns that are taken as they are when no option names one, by their names in lower case without punctuation.
 _CLOSES = ("close", "closeprice", "adjclose", "adjustedclose", "price", "last")
@@ -53,20 +53,22 @@ class Days:
 def read_days(table: pd.DataFrame, columns: Columns) -> Days:
     """Sorts and cleans a table.
 
-    Days whose variance is missing, zero, negative or infinite are left out, for no loss is defined on them; of
-    repeated days the last row counts. Gaps need no filling: lags count the days that are there.
+    A column of quarticity or of a semivariance that is named but absent drops the models that need it, with a note.
+    Days whose variance is missing, zero, negative or infinite are left out, for no loss is defined on them; of repeated
+    days the last row counts. Gaps need no filling: lags count the days that are there.
 
     Raises:
         UnknownColumn: an option names a column that the table does not have.
         DataError: no date or no variance can be read.
     """
+    notes: list[str] = []
+    columns = _without_absent(table, columns, notes)
     for name in vars(columns).values():
         if name is not None and name not in table.columns:
             raise UnknownColumn(
                 f"There is no column {name!r}; the file has {', '.join(map(repr, table.columns[:20]))}."
                 f"{did_you_mean(name, map(str, table.columns))}"
             )
-    notes: list[str] = []
     order, dates, table = _in_order(table, columns.date, notes)
     table, dates = _last_of_each(table, order, dates, columns, notes)
     variance = _numbers(table, columns.variance)
@@ -87,11 +89,23 @@ def read_days(table: pd.DataFrame, columns: Columns) -> Days:
     return Days(tuple(dates[usable]), Measures(variance[usable][:, None], **packed), tuple(notes))
 
 
+def _without_absent(table: pd.DataFrame, columns: Columns, notes: list[str]) -> Columns:
+    """Without the columns that only some models need and the table does not have."""
+    optional = (columns.quarticity, columns.rs_minus, columns.rs_plus)
+    known = tuple(name if name in table.columns else None for name in optional)
+    notes.extend(
+        f"There is no column {name!r}.{did_you_mean(name, map(str, table.columns))}"
+        for name, found in zip(optional, known, strict=True)
+        if name is not None and found is None
+    )
+    return replace(columns, quarticity=known[0], rs_minus=known[1], rs_plus=known[2])
+
+
 def _in_order(table: pd.DataFrame, name: str, notes: list[str]) -> tuple[pd.Series, pd.Series, pd.DataFrame]:
     """Sortable times, their texts and the rows, in order, without rows whose time cannot be read."""
     given = table[name]
     if pd.api.types.is_numeric_dtype(given) and not pd.api.types.is_bool_dtype(given):
-        times = compact_dates(given) if is_compact(given) else given
+        times = compact_dates(given) if is_compact(given) else counted_times(given) if is_counted(given) else given
     else:
         times = written_times(given)
     readable = times.notna().to_numpy()
