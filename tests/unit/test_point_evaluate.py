@@ -60,7 +60,7 @@ def test_a_messy_table_is_put_in_order_and_the_notes_say_how() -> None:
         (pd.date_range("2000-01-01", periods=60, freq="MS").delete([20, 21]), 12, 60),
         (pd.date_range("2000-01-01", periods=60, freq="QS"), 4, 60),
         (pd.date_range("2000-01-01", periods=100, freq="h", tz="Europe/Berlin").delete([50]), 24, 100),
-        (pd.bdate_range("2000-01-03", periods=100), 0, 100),  # weekends are no gaps
+        (pd.bdate_range("2000-01-03", periods=100), -5, 100),  # weekends are no gaps
         (pd.date_range("2000-01-01", periods=30, freq="YS"), 1, 30),
     ],
     ids=["month ends", "months, two missing", "quarters", "hours, one missing", "business days", "years"],
@@ -96,12 +96,12 @@ def test_names_of_series_are_text(tmp_path: Path) -> None:
 
 
 def test_a_table_that_cannot_be_used() -> None:
-    with pytest.raises(UnknownColumn, match="'timestamp' or 't', the file has 'series', 'time', 'y'"):
-        read_long(pd.DataFrame({"series": [1], "time": [1], "y": [1.0]}))
+    with pytest.raises(UnknownColumn, match="'timestamp' or 't', the file has 'series', 'when', 'y'"):
+        read_long(pd.DataFrame({"series": [1], "when": [1], "y": [1.0]}))
     with pytest.raises(UnknownColumn, match="the value"):
         read_long(pd.DataFrame({"series": [1], "t": [1]}))
-    with pytest.raises(DataError, match="No row of 1"):
-        read_long(pd.DataFrame({"series": [1], "t": [1], "y": [np.nan]}))
+    with pytest.raises(DataError, match="No row of 2"):
+        read_long(pd.DataFrame({"series": [1, None], "t": [1, 2], "y": [np.nan, 1.0]}))
     with pytest.raises(DataError, match="No series has 3 values"):
         evaluate(read_long(_long({"a": np.array([1.0, 2.0])})), build(["naive"]), Design(1))
     with pytest.raises(ConfigError, match="Shares"):
@@ -219,6 +219,22 @@ def test_liquid_markets_are_told_of_only_after_many_origins_and_near_one() -> No
     assert "liquid markets" in verdict({"naive": _figures(1, 0, 1), "a": _figures(0.99, -1, 0.3)}, 30, 1)
     assert "liquid" not in verdict({"naive": _figures(1, 0, 1), "a": _figures(0.99, -1, 0.3)}, 3, 500)
     assert verdict({"naive": _figures(1, 0, 1), "a": _figures(1.5, 4, 0.0)}, 100, 1).endswith("worse than no change.")
+
+
+def test_what_has_no_figure_is_told_in_the_notes() -> None:
+    still = {f"C{n}": np.full(20, 5.0) for n in range(2)}
+    notes = evaluate(read_long(_long(still)), build(["drift"]), Design(6)).summary()["notes"]
+    assert notes == {"series_that_did_not_move_before_and_have_no_mase": 2, "series_too_few_for_diebold_mariano": 2}
+    short = evaluate(read_long(_long(_walks(2, 20, 0))), build(["drift"]), Design(50))
+    assert short.summary()["notes"]["series_shorter_than_the_horizon_and_two_values"] == 2
+    assert short.first.tolist() == [14, 19]  # there is no room for a horizon: the usual share is forecast
+
+
+def test_few_series_are_tested_over_time() -> None:
+    found = evaluate(read_long(_long(_walks(2, 60, 3))), build(["drift"]), Design(2)).summary()
+    assert found["origins"] < 30
+    assert found["models"]["drift"]["dm_t_vs_naive"] is not None
+    assert "series_too_few_for_diebold_mariano" not in found["notes"]
 
 
 def test_a_long_series_is_refitted_by_the_hundredth() -> None:

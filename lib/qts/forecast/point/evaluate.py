@@ -21,6 +21,7 @@ from qts.market.bar import Array, IntArray
 
 FEWEST = 3  # values of a series that can be evaluated: two to forecast from, one to compare with
 _LONG = 30  # origins from which Diebold-Mariano runs over time; below, over series
+_FEW = 10  # series below which it runs over time in any case
 _REFIT = 100  # origins between two fits, and the parts of a series after each of which one is due
 _SURE = 0.05  # p of a difference that is told as one, for the best of all models together
 _ALIKE = 0.03  # of Theil's U from 1
@@ -59,8 +60,10 @@ class Design:
 
     def starts(self, lengths: IntArray) -> tuple[IntArray, IntArray]:
         """Rows of the first origin and of the first that counts, shape (N,) each."""
-        count = np.minimum(lengths - self.horizon, np.ceil((1 - self.test) * lengths)).astype(np.int64)
-        count = np.maximum(count, 2)
+        share = np.ceil((1 - self.test) * lengths)
+        room = lengths - self.horizon
+        count = np.maximum(np.where(room >= 2, np.minimum(room, share), share).astype(np.int64), 2)
+        count = np.minimum(count, lengths - 1)
         return np.clip(np.ceil(self.calibration * lengths).astype(np.int64), 2, count), count
 
 
@@ -101,17 +104,29 @@ class Evaluation:
 
         `dm_t_vs_naive` is negative for a model that is better. It tests squared errors in units of each series' naive
         error in training: averaged over series at each origin and tested over time with HAC errors (which allows for
-        series that move together), or, with fewer than 30 origins, averaged over origins and tested over series, as if
-        these were independent of each other.
+        series that move together), or, with fewer than 30 origins of 10 series or more, averaged over origins and
+        tested over series, as if these were independent of each other.
         """
         found = {name: self._figures(judged) for name, judged in self.models.items()}
+        lengths = np.array([len(one.values) for one in self.series])
+        unscaled = [
+            np.isnan(metrics.naive_scale(one.values[:first], one.scaled_by))
+            for one, first in zip(self.series, self.first, strict=True)
+        ]
+        untold = {
+            "series_shorter_than_the_horizon_and_two_values": int((lengths < self.design.horizon + 2).sum()),
+            "series_that_did_not_move_before_and_have_no_mase": int(sum(unscaled)),
+            "series_too_few_for_diebold_mariano": len(self.series)
+            if any(figures["dm_t_vs_naive"] is None for figures in found.values())
+            else 0,
+        }
         return {
             "n_series": len(self.series),
             "horizon": self.design.horizon,
             "origins": len(self.actual),
             "forecasts": int(np.isfinite(self.actual).sum()),
             "models": found,
-            "notes": dict(self.notes),
+            "notes": {**self.notes, **{reason: count for reason, count in untold.items() if count}},
             "verdict": verdict(found, len(self.actual), len(self.series)),
         }
 
@@ -120,6 +135,7 @@ class Evaluation:
         k, n, h = np.nonzero(np.isfinite(self.actual))
         target = self.first[n] + k + h
         times = np.array([self.series[i].times[t] for i, t in zip(n, target, strict=True)], np.int64)
+        known = all(one.calendar for one in self.series)
         names = np.array([one.name for one in self.series], dtype=object)[n]
         parts = []
         for name, judged in self.models.items():
@@ -135,7 +151,7 @@ class Evaluation:
                         "series": names,
                         "origin": self.first[n] + k,
                         "step": h + 1,
-                        "target_time": times,
+                        "target_time": pd.to_datetime(times) if known else times,
                         "mean": judged.forecast.mean[k, n, h],
                         "sd": judged.forecast.sd[k, n, h],
                         **bounds,
@@ -184,7 +200,8 @@ class Evaluation:
             np.square(self.actual - forecast) / squares[:, None]
             for forecast in (mean, self.models[BENCHMARK].forecast.mean)
         ]
-        if len(self.actual) >= _LONG:
+        origins = len(self.actual)
+        if origins >= _LONG or (len(self.series) < _FEW and origins > 2 * self.design.horizon):
             own, other = (_mean_over(loss, (1, 2)) for loss in scaled)
             return diebold_mariano(own, other, horizon=self.design.horizon)
         own, other = (_mean_over(loss, (0, 2)) for loss in scaled)

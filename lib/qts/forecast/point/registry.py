@@ -11,9 +11,10 @@ from qts.forecast.point.ensemble import Ensemble
 from qts.forecast.point.season import Seasonal
 from qts.forecast.point.simple import Drift, Ewma, Naive
 from qts.forecast.point.structural import LocalLevel, LocalTrend
+from qts.forecast.point.trend import DampedTrend, Theta
 
 #: What is evaluated when nothing else is asked for: all that fits hundreds of series in seconds.
-DEFAULT = ("naive", "naive2", "drift", "ewma", "arima", "ensemble")
+DEFAULT = ("naive", "naive2", "drift", "ewma", "theta", "damped", "arima", "ensemble")
 
 
 def _lstm() -> PointModel:
@@ -31,14 +32,16 @@ def _prophet() -> PointModel:
 _KNOWN: dict[str, Callable[[], PointModel]] = {
     "naive": Naive,
     "naive2": lambda: Seasonal(Naive(), "naive2"),
-    "drift": lambda: Seasonal(Drift()),
+    "drift": Drift,
     "ewma": lambda: Seasonal(Ewma()),
     "local_level": lambda: Seasonal(LocalLevel()),
     "local_trend": lambda: Seasonal(LocalTrend()),
+    "theta": lambda: Seasonal(Theta()),
+    "damped": lambda: Seasonal(DampedTrend()),
     "arima": lambda: Seasonal(Arima()),
     "prophet": _prophet,
     "lstm": _lstm,
-    "ensemble": lambda: Ensemble([Seasonal(Naive(), "naive2"), Seasonal(Drift()), Seasonal(Ewma()), Seasonal(Arima())]),
+    "ensemble": lambda: Ensemble([Seasonal(Theta()), Seasonal(DampedTrend()), Seasonal(Arima())]),
 }
 
 

@@ -48,10 +48,21 @@ class Ewma(LinearModel):
         change = np.diff(values)
         if not change.any():
             raise CannotFit("the series never moves")
-        change = change / np.abs(change).max()
+        return Coefficients(np.ones(1), np.array([smoothing_weight(change) - 1]))
 
-        def loss(weight: float) -> float:
-            return float(np.square(lfilter([1.0], [1.0, weight - 1], change)).sum())
 
-        weight = float(minimize_scalar(loss, bounds=(0.01, 1.0), method="bounded", options={"xatol": 1e-4}).x)
-        return Coefficients(np.ones(1), np.array([weight - 1]))
+def smoothing_weight(change: Array) -> float:
+    """The weight of simple exponential smoothing with the least squared one-step errors.
+
+    Args:
+        change: of the series from row to row, shape (T,).
+    """
+    size = float(np.abs(change).max())
+    if not size > 0:
+        return 1.0
+    scaled = change / size
+
+    def loss(weight: float) -> float:
+        return float(np.square(lfilter([1.0], [1.0, weight - 1], scaled)).sum())
+
+    return float(minimize_scalar(loss, bounds=(0.01, 1.0), method="bounded", options={"xatol": 1e-4}).x)
