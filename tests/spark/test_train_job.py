@@ -11,12 +11,10 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from qts import cli
-from qts.errors import ModelUnavailable
 from qts.mlops.registry import Registry
 from qts.mlops.tracking import Tracking
 from qts.pipeline import forecast, train
-from qts.settings import Forecast, Mlflow, Settings
+from qts.settings import Forecast, Settings
 from qts.store.ledger import Ledger
 
 _MODELS = ("ewma", "arima")
@@ -76,54 +74,6 @@ def test_training_registers_and_forecasting_serves(settings: Settings) -> None:
     table = pd.read_csv(io.StringIO(Path(folder).read_text())).set_index("instrument")
     assert table.loc["IRON", "method"] == "arima"
     assert table.loc["STILL", "fallback"] == "arima: the series never moves"
-
-
-def test_while_the_registry_is_down_the_last_champions_serve(settings: Settings) -> None:
-    ledger = Ledger(settings.tables)
-    ledger.append("bars_history", _bars(160, 165))
-    (settings.workdir / "file").write_text("no folder")
-    uri = f"sqlite:///{settings.workdir}/file/mlflow.db"
-    down = settings.model_copy(update={"mlflow": Mlflow(tracking_uri=uri)})
-    before = len(ledger.read("forecasts"))
-    summary = forecast.run(down)
-    assert [alert["code"] for alert in summary["alerts"]] == ["registry_down"]
-    (alert,) = ledger.read("alerts").to_pylist()
-    assert (alert["job"], alert["code"], alert["severity"]) == ("forecast", "registry_down", "warning")
-    assert "last champions" in alert["message"]
-    assert summary["forecasts"] == len(ledger.read("forecasts")) - before
-    assert summary["forecasts"] >= 2 * 5 * len(_MODELS)
-    with pytest.raises(ModelUnavailable, match=r"Check mlflow\.tracking_uri"):
-        train.run(down)
-
-    ledger.append("bars_history", _bars(165, 170))
-    up = forecast.run(settings)
-    assert up["alerts"] == []
-    assert up["forecasts"] > 0
-    rows = ledger.read("forecasts").to_pandas()
-    assert not rows.duplicated(["instrument", "target", "made_at", "model"]).any()
-
-
-def test_a_model_file_that_was_tampered_with_stops_the_job_in_one_line(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ledger = Ledger(settings.tables)
-    before = len(ledger.read("forecasts"))
-    files = list((settings.workdir / "mlartifacts").rglob("parameters.json"))
-    kept = {file: file.read_text() for file in files}
-    for file, text in kept.items():
-        file.write_text(text.replace("0.94", "0.49"))
-    ledger.append("bars_history", _bars(170, 172))
-    monkeypatch.setenv("QTS_FORECAST__MODELS", '["ewma"]')
-    try:
-        assert cli.main(["forecast", "--once", "--json", "--workdir", str(settings.workdir)]) == 2
-    finally:
-        for file, text in kept.items():
-            file.write_text(text)
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "is not the one that was registered" in told.err
-    assert len(ledger.read("forecasts")) == before
-    assert forecast.run(settings)["forecasts"] > 0  # with the file as it was, the batch is done
 
 
 @pytest.mark.slow

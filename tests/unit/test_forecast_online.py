@@ -74,13 +74,13 @@ def test_a_restart_between_snapshots_finds_the_same_bits(
     monkeypatch.setattr(forecast_online, "_EVERY", 3)
     bundles, position = begun
     log = BatchLog(Ledger(tmp_path), "forecast", "one")
-    position = position.save(log, 0, None)
+    position = position.save(log, 0, None, {})
     for batch in range(1, 9):
         new = _bars(199 + batch, 3 if batch % 2 else 2)  # the third instrument is away now and then
         assert position.online is not None
         online, rows = position.online.advance(bundles, position.survey, new, _DAY)
         assert rows.num_rows == new.num_rows * 5  # two targets of two models, one of the third
-        position = Position(position.survey.after(new), {}, online, position.snapshot).save(log, batch, new)
+        position = Position(position.survey.after(new), {}, online, position.snapshot).save(log, batch, new, {})
         assert position.snapshot == batch // 3 * 3
         again = Position.load(BatchLog(log.ledger, "forecast", "one"), batch, lambda model, _: bundles[model], _DAY)
         assert again is not None
@@ -96,7 +96,7 @@ def test_a_version_that_is_gone_or_a_series_that_is_too_short_leads_back_to_the_
     begun: tuple[dict[str, Bundle], Position], tmp_path: Path
 ) -> None:
     log = BatchLog(Ledger(tmp_path), "forecast", "one")
-    begun[1].save(log, 0, None)
+    begun[1].save(log, 0, None, {})
 
     def gone(model: str, version: str) -> Bundle:
         raise ModelUnavailable(f"There is no version {version} of {model}.")

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import base64
+import re
+import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +13,8 @@ import pytest
 from qts.errors import ModelRefused, ModelUnavailable
 from qts.mlops.bundle import Bundle, PyFunc
 from qts.mlops.cache import ChampionCache
-from qts.mlops.registry import CHAMPION, Registry
+from qts.mlops.regimes import RegimeBundle
+from qts.mlops.registry import CHAMPION, Registry, Served
 from qts.mlops.tracking import Tracking
 
 _DAY = 86_400_000_000_000
@@ -86,43 +91,134 @@ def test_files_stay_beside_the_database(tracking: Tracking, monkeypatch: pytest.
     assert list(tracking.artifacts.rglob("x.txt"))
 
 
-def _registered(folder: Path, cache: ChampionCache | None = None) -> Registry:
-    registry = Registry(Tracking(f"sqlite:///{folder}/mlflow.db", "qts", folder / "mlartifacts"), cache=cache)
+def _version(registry: Registry, number: int, level: float) -> Bundle:
+    """Registers a version and makes it the champion."""
+    params = {**_PARAMS, "variance": {**_PARAMS["variance"], "level": level}}
+    bundle = Bundle("naive", _DAY, {"A": params})
     run = registry.tracking.run("forecast naive", "key")
-    registry.register(Bundle("naive", _DAY, {"A": _PARAMS}), run.info.run_id, "1", {})
-    registry.set_alias("naive", CHAMPION, "1")
-    return registry
+    version = registry.register(bundle, run.info.run_id, str(number), {})
+    assert version == str(number)
+    registry.tracking.client.set_registered_model_alias("qts-forecast-naive", CHAMPION, version)
+    return bundle
 
 
-def test_a_file_that_was_tampered_with_is_refused_and_a_registry_that_is_down_is_stood_in_for(tmp_path: Path) -> None:
-    cache = ChampionCache(tmp_path / "champions")
+def _file_of(folder: Path, level: float) -> Path:
+    (file,) = (f for f in (folder / "mlartifacts").rglob("parameters.json") if f'"level": {level}' in f.read_text())
+    return file
+
+
+def test_what_serves_while_the_champion_is_not_to_be_had(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    before = _registered(tmp_path, cache)
-    assert before.champions(["naive", "log_har"]) == ({"naive": "1", "log_har": None}, "")
-    bundle = before.load("naive", "1")
+    cache = ChampionCache(tmp_path / "champions")
 
-    (file,) = (tmp_path / "mlartifacts").rglob("parameters.json")
-    honest = file.read_text()
-    file.write_text(honest.replace("0.5", "0.7"))
-    with pytest.raises(ModelRefused, match=r"version 1 is not the one that was registered: its SHA-256"):
-        Registry(Tracking(uri, "qts"), cache=cache).load("naive", "1")
-    file.write_text(honest)
-    assert Registry(Tracking(uri, "qts")).load("naive", "1") == bundle
+    def registry(uri: str = uri, cache: ChampionCache | None = cache) -> Registry:
+        return Registry(Tracking(uri, "qts", tmp_path / "mlartifacts"), cache=cache, patience=0)
 
-    unreachable = f"sqlite:///{file}/mlflow.db"  # below a file, where no folder can be
-    down = Registry(Tracking(unreachable, "qts"), cache=cache)
-    versions, reason = down.champions(["naive", "log_har"])
-    assert versions == {"naive": "1", "log_har": None}
-    assert "mlflow.db failed" in reason
+    running = registry()
+    first = _version(running, 1, 1.25)
+    assert running.serve(["naive", "log_har"]) == Served({"naive": "1", "log_har": None})
+
+    file = _file_of(tmp_path, 1.25)
+    honest = file.read_bytes()
+    file.write_bytes(honest.replace(b"1.25", b"1.75"))
+    refusal = r"version 1 is not the one that was registered: its SHA-256"
+    with pytest.raises(ModelRefused, match=refusal):
+        registry(cache=None).load("naive", "1")
+    nothing = registry(cache=None).serve(["naive"])
+    assert nothing.versions == {"naive": None}
+    with pytest.raises(ModelRefused, match=refusal):
+        nothing.check()
+    copied = registry().serve(["naive"])  # this machine has a copy of it
+    assert copied.versions == {"naive": "1"}
+    assert "its SHA-256" in copied.refused["naive"]
+    restarted = registry()
+    assert restarted.load("naive", "1") == first
+    file.write_bytes(honest)
+    assert restarted.serve(["naive"]).refused == {}  # and noticed that the file is whole again
+
+    _version(registry(), 2, 2.25)
+    newer = _file_of(tmp_path, 2.25)
+    newer.write_bytes(newer.read_bytes()[:-1])
+    for served in (registry().serve(["naive"]), running.serve(["naive"]), running.serve(["naive"])):
+        assert served.versions == {"naive": "1"}  # the champion never was good here
+        assert "version 2" in served.refused["naive"]
+    shutil.rmtree(newer.parent)  # not tampered with, gone
+    assert "parameters.json" in registry().serve(["naive"]).refused["naive"]
+    assert running.load("naive", "1") == first
+
+
+def test_a_registry_that_is_down_is_stood_in_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    cache = ChampionCache(tmp_path / "champions")
+    up = Registry(Tracking(f"sqlite:///{tmp_path}/mlflow.db", "qts", tmp_path / "mlartifacts"), cache=cache)
+    bundle = _version(up, 1, 1.25)
+    up.serve(["naive", "log_har"])
+    down = Registry(Tracking(_closed_port(), "qts"), cache=cache)
+    served = down.serve(["naive", "log_har"])
+    assert served.versions == {"naive": "1", "log_har": None}
+    assert re.search(r"MLflow at http\S+ failed: .*Connection refused\. Check mlflow", served.down)
+    assert served.refused == {}
     assert down.load("naive", "1") == bundle
     with pytest.raises(ModelUnavailable):
         down.load("naive", "2")
-    with pytest.raises(ModelUnavailable):
-        down.champions(["log_har"])
+    with pytest.raises(ModelUnavailable, match="Connection refused"):
+        down.serve(["log_har"]).check()
     (kept,) = (tmp_path / "champions").rglob("1-*.json")
-    kept.write_text(kept.read_text().replace("0.5", "0.7"))
+    kept.write_text(kept.read_text().replace("1.25", "1.75"))
     with pytest.raises(ModelUnavailable):
-        Registry(Tracking(unreachable, "qts"), cache=cache).load("naive", "1")
+        Registry(Tracking(_closed_port(), "qts"), cache=cache).load("naive", "1")
+
+
+def test_a_registry_that_is_down_is_not_asked_by_every_batch(tmp_path: Path) -> None:
+    cache = ChampionCache(tmp_path / "champions")
+    registry = Registry(Tracking(f"sqlite:///{tmp_path}/mlflow.db", "qts", tmp_path / "mlartifacts"), cache=cache)
+    _version(registry, 1, 1.25)
+    registry.serve(["naive"])
+    database = tmp_path / "mlflow.db"
+    whole = database.read_bytes()
+    database.write_bytes(b"no database" * 100)
+    assert "not a database" in registry.serve(["naive"]).down
+    database.write_bytes(whole)
+    assert "not a database" in registry.serve(["naive"]).down  # as it was a moment ago
+    registry.patience = 0
+    assert registry.serve(["naive"]) == Served({"naive": "1"})
+
+
+def _closed_port() -> str:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+_STATE = base64.b64encode(np.linspace(0, 1, 20).tobytes()).decode()
+_HMM = {"method": "hmm", "fallback": "", "mean": [0.0], "sd": [0.01], "transition": [[1.0]], "start": [1.0], "ar": []}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "kind"),
+    [
+        (Bundle("log_har", _DAY, {"A": {**_PARAMS, "beta": [0.1, 0.2]}}), "forecast"),
+        (Bundle("arima", _DAY, {"A": {"method": "arima", "state": _STATE, "layout": "[]"}}), "forecast"),
+        (Bundle("lstm", _DAY, {n: {"method": "lstm", "state": _STATE, "shared": _STATE} for n in "AB"}), "forecast"),
+        (RegimeBundle("hmm", _DAY, {"A": _HMM}), "regime"),
+    ],
+    ids=["numbers", "a price model's state", "a network's weights", "a regime model"],
+)
+def test_one_bit_of_a_models_file_is_enough(tracking: Tracking, bundle: Bundle, kind: str) -> None:
+    registry = Registry(tracking, kind, type(bundle))
+    run = tracking.run(f"bits {bundle.model}", f"bits {bundle.model}").info.run_id
+    version = registry.register(bundle, run, "1", {})
+    assert registry.load(bundle.model, version) == bundle
+    assert tracking.artifacts is not None
+    (file,) = (tracking.artifacts / run).rglob("parameters.json")
+    honest = file.read_bytes()
+    rng = np.random.default_rng(0)
+    for place, bit in zip(rng.integers(len(honest), size=8), rng.integers(8, size=8), strict=True):
+        flipped = bytearray(honest)
+        flipped[place] ^= 1 << bit
+        file.write_bytes(bytes(flipped))
+        with pytest.raises(ModelRefused, match=r"not the one that was registered"):
+            Registry(tracking, kind, type(bundle)).load(bundle.model, version)
 
 
 def test_the_cache_keeps_the_champion_and_the_newest_version(tmp_path: Path) -> None:
@@ -136,6 +232,9 @@ def test_the_cache_keeps_the_champion_and_the_newest_version(tmp_path: Path) -> 
             cache.name_champions({"m": "2"})
     assert cache.load("m", "1") is None
     assert cache.load("m", "2") == cache.load("m", "3") == bundle  # the champion, and the newest
+    again = Bundle("naive", _DAY, {"B": _PARAMS})
+    cache.keep("m", "2", again)  # of a registry that was made anew, and counts from 1
+    assert cache.load("m", "2") == again
 
 
 def test_what_instruments_share_is_written_once(tmp_path: Path) -> None:

@@ -23,16 +23,20 @@ class ChampionCache:
     folder: Path
 
     def keep(self, name: str, version: str, bundle: Bundle) -> None:
-        """Keeps a version; others of the same model go, but for the champion."""
+        """Keeps a version; others of the same model go, but for the champion.
+
+        A registry that was made anew counts from 1 again: of one version only the newest file is kept.
+        """
         text = bundle.to_json()
         place = self._place(name)
         place.mkdir(parents=True, exist_ok=True)
         kept = place / f"{version}-{_digest(text)}.json"
         if not kept.exists():
             _write(kept, text)
-            wanted = {version, self.champions().get(name)}
-            for other in place.glob("*.json"):
-                if other.name.split("-")[0] not in wanted:
+            champion = self.champions().get(name)
+            for other in set(place.glob("*.json")) - {kept}:
+                of = other.name.split("-")[0]
+                if of == version or of != champion:
                     other.unlink()
 
     def load(self, name: str, version: str, kind: type[Bundle] = Bundle) -> Bundle | None:

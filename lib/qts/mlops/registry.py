@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qts.errors import ModelRefused, ModelUnavailable
@@ -18,6 +20,46 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 _SEAL = "qts.sha256"
 
 
+@dataclass(frozen=True)
+class Served:
+    """What can be served now.
+
+    Attributes:
+        versions: of each model: the champion, or where it cannot be had the last good one that this machine knows; None
+            where there is none.
+        down: why the registry cannot be asked, else empty.
+        refused: by model, why its champion cannot be loaded from the registry although that can be asked.
+    """
+
+    versions: Mapping[str, str | None]
+    down: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises what stands in the way where nothing can be served.
+
+        Raises:
+            ModelUnavailable: the registry is down, and this machine knows no champion of any of the models.
+            ModelRefused: the champions' files are not to be had, and this machine has no copy.
+        """
+        if any(self.versions.values()):
+            return
+        if self.down:
+            raise ModelUnavailable(self.down)
+        if self.refused:
+            raise ModelRefused(next(iter(self.refused.values())))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A version in memory; `problem`, at the time `since`, where it is this machine's copy and not the registry's."""
+
+    version: str
+    bundle: Bundle
+    problem: str = ""
+    since: float = 0.0
+
+
 class Registry:
     """The registered models of one kind in an experiment; a model's name there is `<experiment>-<kind>-<model>`.
 
@@ -26,6 +68,8 @@ class Registry:
         kind: of the models.
         bundle: what their versions hold.
         cache: keeps what was loaded, and serves it while the registry is down.
+        patience: seconds after which a registry that was down, or a file that was refused, is tried again. To find out
+            that a server does not answer takes 5 s, that a database is locked 20 s: too long for every batch.
     """
 
     def __init__(
@@ -34,12 +78,16 @@ class Registry:
         kind: str = "forecast",
         bundle: type[Bundle] = Bundle,
         cache: ChampionCache | None = None,
+        patience: float = 30.0,
     ) -> None:
         self.tracking = tracking
         self.kind = kind
         self._bundle = bundle
         self.cache = cache
-        self._loaded: dict[str, tuple[str, Bundle]] = {}
+        self.patience = patience
+        self._loaded: dict[str, _Held] = {}
+        self._failed: dict[tuple[str, str], tuple[str, float]] = {}
+        self._down: tuple[str, float] | None = None
 
     def registered_name(self, model: str) -> str:
         """A valid name of the registry: an experiment's own name may be a path, as on Databricks."""
@@ -96,52 +144,98 @@ class Registry:
             found = self.tracking.client.search_registered_models(f"name = '{self.registered_name(model)}'")
             return {alias: str(version) for alias, version in found[0].aliases.items()} if found else {}
 
-    def champions(self, models: Sequence[str]) -> tuple[dict[str, str | None], str]:
-        """The champion's version of each model, None where there is none, and why the registry is down, else empty.
+    def serve(self, models: Sequence[str]) -> Served:
+        """What to serve of each model: its champion; while that is not to be had, the last good one.
 
-        While it is down the champions are the last ones that this machine knew.
-
-        Raises:
-            ModelUnavailable: it is down, and this machine knows no champion of any of the models.
+        A version is good once its file was loaded and found to be the one that was registered. While the registry is
+        down, or a champion's file is gone or was tampered with, this machine's copy of the last good one serves.
         """
-        try:
-            found = {model: self.aliases(model).get(CHAMPION) for model in models}
-        except ModelUnavailable as down:
-            known = self.cache.champions() if self.cache is not None else {}
-            last = {model: known.get(self.registered_name(model)) for model in models}
-            if not any(last.values()):
-                raise
-            return last, str(down)
+        champions, down = self._champions(models)
+        last = self.cache.champions() if self.cache is not None else {}
+        versions: dict[str, str | None] = {}
+        refused: dict[str, str] = {}
+        for model, champion in champions.items():
+            versions[model] = champion
+            if champion is None:
+                continue
+            problem = self._problem(model, champion)
+            if problem and not down:
+                refused[model] = problem
+            if not self._holds(model, champion):
+                known = last.get(self.registered_name(model))
+                if known is not None:
+                    self._problem(model, known)
+                versions[model] = known if known is not None and self._holds(model, known) else None
         if self.cache is not None:
-            now = {self.registered_name(model): version for model, version in found.items() if version is not None}
-            self.cache.name_champions({**self.cache.champions(), **now})
-        return found, ""
+            good = {self.registered_name(model): version for model, version in versions.items() if version is not None}
+            self.cache.name_champions({**last, **good})
+        return Served(versions, down, refused)
+
+    def _champions(self, models: Sequence[str]) -> tuple[dict[str, str | None], str]:
+        """The champion's version of each model, and why the registry is down; then they are the last ones known."""
+        if self._down is None or time.monotonic() - self._down[1] >= self.patience:
+            try:
+                with reachable(self.tracking.uri):
+                    where = f"name LIKE '{self.registered_name('')}%'"  # all in one request
+                    found = {m.name: m.aliases for m in self.tracking.client.search_registered_models(where)}
+            except ModelUnavailable as down:
+                self._down = str(down), time.monotonic()
+            else:
+                self._down = None
+                versions = {model: found.get(self.registered_name(model), {}).get(CHAMPION) for model in models}
+                return {model: None if v is None else str(v) for model, v in versions.items()}, ""
+        known = self.cache.champions() if self.cache is not None else {}
+        return {model: known.get(self.registered_name(model)) for model in models}, self._down[0]
+
+    def _problem(self, model: str, version: str) -> str:
+        """Loads a version. Why it is not the registry's file, else empty: `_holds` tells if a copy stands in for it."""
+        held = self._loaded.get(model)
+        if held is not None and held.version == version:
+            if not held.problem or time.monotonic() - held.since < self.patience:
+                return held.problem
+            del self._loaded[model]
+        failed, since = self._failed.get((model, version), ("", 0.0))
+        if failed and time.monotonic() - since < self.patience:
+            return failed
+        try:
+            self.load(model, version)
+        except ModelUnavailable as error:
+            self._failed[model, version] = str(error), time.monotonic()
+            return str(error)
+        self._failed.pop((model, version), None)
+        return self._loaded[model].problem
+
+    def _holds(self, model: str, version: str) -> bool:
+        held = self._loaded.get(model)
+        return held is not None and held.version == version
 
     def load(self, model: str, version: str) -> Bundle:
         """The parameters of a version; kept in memory until another version of the model is asked for.
+
+        Where the registry's file cannot be had, or is not the one that was registered, this machine's copy of the
+        version is taken, which was compared with the registry's checksum when it was made.
 
         Raises:
             ModelUnavailable: there is no such version, or its files cannot be read.
             ModelRefused: the file is not the one that was registered: its checksum is another one.
         """
         held = self._loaded.get(model)
-        if held is not None and held[0] == version:
-            return held[1]
+        if held is None or held.version != version:
+            held = self._loaded[model] = self._fetch(model, version)
+        return held.bundle
+
+    def _fetch(self, model: str, version: str) -> _Held:
+        name = self.registered_name(model)
         try:
             bundle = self._download(model, version)
-        except ModelRefused:
-            raise
-        except ModelUnavailable:
-            name = self.registered_name(model)
+        except ModelUnavailable as error:
             kept = self.cache.load(name, version, self._bundle) if self.cache is not None else None
             if kept is None:
                 raise
-            bundle = kept
-        else:
-            if self.cache is not None:
-                self.cache.keep(self.registered_name(model), version, bundle)
-        self._loaded[model] = (version, bundle)
-        return bundle
+            return _Held(version, kept, str(error), time.monotonic())
+        if self.cache is not None:
+            self.cache.keep(name, version, bundle)
+        return _Held(version, bundle)
 
     def _download(self, model: str, version: str) -> Bundle:
         client = self.tracking.client

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -32,8 +33,12 @@ def prepare() -> None:
     # A server that is down is told of within seconds, not minutes: the jobs go on without it.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    # A pooled connection keeps a database file that was replaced, say by its backup, and never sees the new one.
+    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     for name in ("mlflow", "alembic"):  # each tells of its set-up on stderr, in warnings too
         logging.getLogger(name).setLevel(logging.ERROR)
+    # With a traceback of every SQL error that `reachable` makes one line of.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of its own type hints
         import mlflow.pyfunc  # noqa: F401
@@ -53,11 +58,24 @@ def reachable(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelUnavailable(
-            f"MLflow at {uri} failed: {cause} Check mlflow.tracking_uri, that the server runs or the database file can "
-            "be written, then start the job again; what it had done is kept."
+            f"MLflow at {uri} failed: {_cause(error)}. Check mlflow.tracking_uri, that the server runs or the database "
+            "file can be written, then start the job again; what it had done is kept."
         ) from error
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, in one line: a request that failed tells its whole address, and the cause behind it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    # SQLAlchemy may begin with advice to its callers, in brackets.
+    lines = [line for line in lines if line and not line.startswith("(raised as")] or [type(error).__name__]
+    # Of a download the first line names the folder, and each file follows under a heading of hashes.
+    first = " ".join(line.strip("# ") for line in (lines[:3] if lines[0].endswith(":") else lines[:1]))
+    asked, _, cause = first.partition(" (Caused by ")
+    if cause:
+        told = re.fullmatch(r"\w+\(['\"](.*)['\"]\)+", cause)
+        first = f"{asked.split(' failed with exception ')[0]} failed: {told[1] if told else cause.rstrip(')')}"
+    return first.rstrip(".")
 
 
 def _make_store(file: Path) -> None:

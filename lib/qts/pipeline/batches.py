@@ -98,17 +98,30 @@ class BatchLog:
         self._write(batch, "plan", plan)
         return plan
 
+    def amend(self, batch: int, plan: Plan) -> Plan:
+        """Replaces the plan of a batch, once: what it relied on is gone for good, or for longer than one can wait.
+
+        Only for a batch that has written nothing (`wrote`): what it did by the old plan would not fit to the new one.
+        """
+        self._write(batch, "amended", plan)
+        return self.stored_plan(batch)
+
+    def wrote(self, batch: int, *tables: str) -> bool:
+        """Whether a batch has rows in any of the tables, or its state."""
+        marks = [("state", f"{self.checkpoint}/state"), *((name, self.checkpoint) for name in tables)]
+        return any(self.ledger.transaction(name, application) >= batch for name, application in marks)
+
     def is_done(self, batch: int) -> bool:
         return self.last_done() >= batch
 
     def stored_plan(self, batch: int) -> Plan:
-        """The plan of a batch that was planned before.
+        """The plan of a batch that was planned before, as it was amended last.
 
         Raises:
             StoreError: there is none.
         """
-        mine = (pc.field("batch_id") == batch) & (pc.field("phase") == "plan")
-        rows = self._rows(mine)
+        mine = (pc.field("batch_id") == batch) & pc.field("phase").isin(["plan", "amended"])
+        rows = self._rows(mine).sort_by("phase")  # amended comes before plan
         if not rows.num_rows:
             raise StoreError(f"Batch {batch} of checkpoint {self.checkpoint} has no plan in table 'batches'.")
         return dict(json.loads(rows["payload"][0].as_py()))
@@ -162,7 +175,7 @@ class BatchLog:
 
     def _rows(self, where: pc.Expression) -> pa.Table:
         mine = (pc.field("checkpoint_id") == self.checkpoint) & where
-        return self.ledger.read("batches", columns=("batch_id", "payload"), where=mine)
+        return self.ledger.read("batches", columns=("batch_id", "phase", "payload"), where=mine)
 
     def _write(self, batch: int, phase: str, payload: Mapping[str, Any]) -> None:
         rows = pa.table(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from qts.mlops.tracking import Tracking, reachable
 from qts.pipeline import bars, forecast, ingest, monitor, regimes, sentiment, trade
 from qts.pipeline.performance import performance
 from qts.settings import ReplaySource, Settings
@@ -95,18 +96,17 @@ def _last_order(ledger: Ledger) -> str | None:
 
 
 def _mlflow_runs(settings: Settings) -> int:
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(settings.tracking_uri)
-    experiment = client.get_experiment_by_name(settings.mlflow.experiment)
-    if experiment is None:
-        return 0
-    count, token = 0, None
-    while True:
-        page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
-        count, token = count + len(page), page.token
-        if not token:
-            return count
+    with reachable(settings.tracking_uri):
+        client = Tracking(settings.tracking_uri, settings.mlflow.experiment).client
+        experiment = client.get_experiment_by_name(settings.mlflow.experiment)
+        if experiment is None:
+            return 0
+        count, token = 0, None
+        while True:
+            page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
+            count, token = count + len(page), page.token
+            if not token:
+                return count
 
 
 def _provenance(settings: Settings) -> str:

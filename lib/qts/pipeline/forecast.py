@@ -8,7 +8,6 @@ there is no such state: the first time, and after models were fitted or changed 
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -19,9 +18,10 @@ from qts.forecast.registry import build
 from qts.mlops.cache import ChampionCache
 from qts.mlops.registry import Registry
 from qts.mlops.tracking import Tracking
+from qts.pipeline.alerts import Alerts, batches
 from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
-from qts.pipeline.forecast_batch import Batch, Start
-from qts.pipeline.forecast_online import Position
+from qts.pipeline.forecast_batch import Batch, Start, models_of
+from qts.pipeline.forecast_online import Position, tried_of
 from qts.pipeline.forecast_survey import Survey, new_bars
 from qts.pipeline.history import bars_of, ended, pinned
 from qts.pipeline.session import spark_session
@@ -42,18 +42,14 @@ def run(settings: Settings, *, once: bool = True, train: bool = False) -> dict[s
 
     Raises:
         MissingInput: there are no bars of the decision interval.
-        ModelUnavailable: MLflow cannot be reached.
+        ModelUnavailable: MLflow cannot be reached, and this machine knows no champion; or there is something to train.
         ConfigError: a model's name is unknown.
     """
     build(settings.forecast.models)  # refuses an unknown name before anything starts
     name = "train" if train else "forecast"
     with lock(settings.checkpoint(name)):
         job = Job(settings, name, fit_all=train and once)
-        while True:
-            summary = job.next_batch()
-            if once:
-                return summary
-            time.sleep(settings.monitor.trigger / 1e9)
+        return batches(job.next_batch, job.alerts, once=once, trigger=settings.monitor.trigger)
 
 
 class _NothingNewError(Exception):
@@ -75,6 +71,7 @@ class Job:
         self.log = BatchLog(Ledger(settings.tables), name, checkpoint_id(settings.checkpoint(name)))
         tracking = Tracking(settings.tracking_uri, settings.mlflow.experiment, settings.workdir / "mlartifacts")
         self.registry = Registry(tracking, cache=ChampionCache(settings.workdir / "champions"))
+        self.alerts = Alerts(self.log)
         self._held: tuple[int, Position | None] | None = None
 
     def next_batch(self) -> dict[str, Any]:
@@ -99,17 +96,19 @@ class Job:
                     f"There are no {plan['interval']} bars in {log.ledger.root}. Make some: `qts ingest`, then `qts "
                     "trade` or `qts bars`. The setting bars.decision says which interval is forecast."
                 )
-            champions, down = self.registry.champions(self.settings.forecast.models)
-            if down and log.job == "train":
-                raise ModelUnavailable(down)
-            return {**plan, "champions": champions, "registry_down": down, "fit_all": self.fit_all}
+            served = self.registry.serve(self.settings.forecast.models)
+            if log.job != "train":
+                served.check()
+            elif served.down:
+                raise ModelUnavailable(served.down)
+            return {**plan, **models_of(served), "fit_all": self.fit_all}
 
         try:
             plan = log.plan(number, make)
         except _NothingNewError:
             return {**log.summaries()[-1], "forecasts": 0, "mlflow_runs": 0}
         start = started[0] if started else self._start(number, plan)  # a batch that was planned before
-        summary, position = Batch(number, plan, self._spark, log, self.registry, start).work()
+        summary, position = Batch(number, plan, self._spark, log, self.registry, self.alerts, start).work()
         self._held = number, position
         log.done(number, summary)
         return summary
@@ -120,16 +119,18 @@ class Job:
     def _start(self, number: int, plan: Plan) -> Start:
         """The position after the batch before, and the bars since; all bars where nobody knows which came since."""
         ledger, interval, position, new = self.log.ledger, plan["interval"], None, None
-        if number and self.log.job != "train":
-            before = self.log.stored_plan(number - 1)
+        before = self.log.stored_plan(number - 1) if number else plan
+        same = number > 0 and before["interval"] == interval  # else nothing that was kept is about these bars
+        tried = tried_of(self.log.load_state(number - 1)) if same else {}
+        if same and self.log.job != "train":
             if self._held is None or self._held[0] != number - 1:
                 self._held = number - 1, Position.load(self.log, number - 1, self.registry.load, duration(interval))
             position = self._held[1]
-            if position is not None and before["interval"] == interval:
+            if position is not None:
                 new = new_bars(ledger, before["tables"], plan["tables"], interval, position.survey)
         if position is not None and new is not None:
-            return Start(position.survey.after(new), position, new)
-        return Start(Survey.of(bars_of(self._spark(), ledger, plan["tables"], interval)), position, None)
+            return Start(position.survey.after(new), position, new, tried)
+        return Start(Survey.of(bars_of(self._spark(), ledger, plan["tables"], interval)), position, None, tried)
 
 
 def _input(plan: Plan) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,14 +13,15 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from qts.errors import ModelUnavailable
 from qts.forecast.base import Params
-from qts.logs import logger
 from qts.mlops.bundle import Bundle
-from qts.mlops.registry import Registry
+from qts.mlops.registry import Registry, Served
+from qts.pipeline.alerts import Alerts, about_models
 from qts.pipeline.batches import BatchLog, Plan
 from qts.pipeline.forecast_buckets import FORECASTS, SCORED, ScoreBucket
 from qts.pipeline.forecast_fits import Fits, bucketed
-from qts.pipeline.forecast_online import Online, Position
+from qts.pipeline.forecast_online import Online, Position, tried_part
 from qts.pipeline.forecast_survey import Survey
 from qts.pipeline.forecast_versions import Fitted, Versions
 from qts.pipeline.history import bars_of
@@ -39,11 +40,27 @@ class Start:
         survey: of all bars that the plan sees.
         position: after the batch before; None where none was kept.
         new: the bars since; None where the history has to be read.
+        tried: bars of each instrument when a model was last fitted to all of them in vain: it did not take over.
     """
 
     survey: Survey
     position: Position | None
     new: pa.Table | None
+    tried: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a batch forecasts with: versions by model, their bundles, and those of them that it fitted itself."""
+
+    versions: Mapping[str, str]
+    bundles: Mapping[str, Bundle]
+    fitted: Mapping[str, Fitted]
+
+
+def models_of(served: Served) -> Plan:
+    """What a plan says of the models that are served."""
+    return {"champions": dict(served.versions), "registry_down": served.down, "refused": dict(served.refused)}
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,7 @@ class Batch:
     spark: Callable[[], SparkSession]
     log: BatchLog
     registry: Registry
+    alerts: Alerts
     start: Start
 
     @property
@@ -67,24 +85,60 @@ class Batch:
 
     def work(self) -> tuple[dict[str, Any], Position | None]:
         """The batch's summary and the position after it (None in the train job); all but its done row is written."""
-        versions: dict[str, str | None] = dict(self.plan["champions"])
-        champions = {model: self.registry.load(model, v) for model, v in versions.items() if v is not None}
-        made = Versions(self.registry, self.number, f"{self.log.checkpoint}:{self.number}")
-        fits = Fits(self.plan, made)
-        # What is fitted has to be registered; while that cannot be, the last champions go on forecasting.
-        due = not self.plan.get("registry_down") and fits.due(champions, self.start.survey)
-        fitted = fits.make(self.spark(), self._bars(), self.start.survey, champions) if due else {}
-        versions |= {model: new.version for model, new in fitted.items() if new.promoted}
-        used = {model: version for model, version in versions.items() if version is not None}
-        bundles = {model: self.registry.load(model, version) for model, version in used.items()}
+        try:
+            models = self._models()
+        except ModelUnavailable as error:
+            return self._without(error).work()
+        tried = self._tried(models.fitted)
         written: Mapping[str, int] = {}
         position: Position | None = None
-        if self.log.job != "train":
-            online, written, stepped = self._forecast(bundles, used)
-            position = self._position(online, bundles).save(self.log, self.number, self.start.new if stepped else None)
-        for model, new in fitted.items():
-            made.name(model, new)
-        return self._summary(used, fitted, bundles, written), position
+        if self.log.job == "train":
+            self.log.save_state(self.number, tried_part(tried))
+        else:
+            online, written, stepped = self._forecast(models.bundles, models.versions)
+            position = self._position(online, models.bundles)
+            position = position.save(self.log, self.number, self.start.new if stepped else None, tried)
+        for model, new in models.fitted.items():
+            self._made.name(model, new)
+        return self._summary(models, written), position
+
+    def _models(self) -> Models:
+        """Fits what is due. What has to be fitted has to be registered: while that cannot be, the champions go on."""
+        versions: dict[str, str | None] = dict(self.plan["champions"])
+        loaded = {model: self.registry.load(model, version) for model, version in versions.items() if version}
+        # A model of other bars, from before `bars.decision` was changed, says nothing of these.
+        champions = {model: bundle for model, bundle in loaded.items() if bundle.interval == self.interval}
+        fits = Fits(self.plan, self._made)
+        due = {} if self.plan["registry_down"] else fits.due(champions, self.start.survey, self.start.tried)
+        fitted = fits.make(self.spark(), self._bars(), self.start.survey, champions, due) if due else {}
+        versions |= {model: new.version for model, new in fitted.items() if new.promoted}
+        used = {m: v for m, v in versions.items() if v and (m in champions or (m in fitted and fitted[m].promoted))}
+        return Models(used, {model: self.registry.load(model, version) for model, version in used.items()}, fitted)
+
+    def _without(self, error: ModelUnavailable) -> Batch:
+        """The batch anew, without fits, by what can be served: the registry went down after the plan was made.
+
+        Raises:
+            ModelUnavailable: there is nothing to go on with, or this was tried before, or the batch had begun to write
+                by its plan. Then it has to wait for the registry.
+        """
+        begun = self.log.wrote(self.number, "forecasts")
+        if self.log.job == "train" or begun or self.plan["registry_down"]:
+            raise error
+        served = replace(self.registry.serve(list(self.plan["champions"])), down=str(error))
+        if not any(served.versions.values()):
+            raise error
+        plan = self.log.amend(self.number, {**self.plan, **models_of(served)})
+        return replace(self, plan=plan)
+
+    @property
+    def _made(self) -> Versions:
+        return Versions(self.registry, self.number, f"{self.log.checkpoint}:{self.number}")
+
+    def _tried(self, fitted: Mapping[str, Fitted]) -> Mapping[str, Mapping[str, int]]:
+        """`Start.tried` after this batch."""
+        kept = {model: bars for model, bars in self.start.tried.items() if model not in fitted}
+        return kept | {model: self.start.survey.bars for model, new in fitted.items() if not new.promoted}
 
     def _forecast(
         self, bundles: Mapping[str, Bundle], used: Mapping[str, str]
@@ -162,26 +216,10 @@ class Batch:
         snapshot = self.number if self.start.position is None else self.start.position.snapshot
         return Position(self.start.survey, marks, online, snapshot)
 
-    def _alerts(self) -> list[dict[str, str]]:
-        """What somebody should look at: in the table `alerts`, in the log, and in the summary."""
-        if not self.plan.get("registry_down"):
-            return []
-        champions = {model: version for model, version in self.plan["champions"].items() if version is not None}
-        logger().warning("registry down", cause=self.plan["registry_down"], champions=champions)
-        told = f"{self.plan['registry_down']} Forecasts are by the last champions."
-        alert = {"code": "registry_down", "severity": "warning", "message": told}
-        identity = f"{self.log.checkpoint}:{self.number}:{alert['code']}"
-        row = {"alert_id": identity, "at": datetime.fromisoformat(self.plan["now"]), "job": self.log.job, **alert}
-        self.log.append("alerts", self.number, pa.Table.from_pylist([row]))
-        return [alert]
-
-    def _summary(
-        self,
-        versions: Mapping[str, str],
-        fitted: Mapping[str, Fitted],
-        bundles: Mapping[str, Bundle],
-        written: Mapping[str, int],
-    ) -> dict[str, Any]:
+    def _summary(self, models: Models, written: Mapping[str, int]) -> dict[str, Any]:
+        served = Served(self.plan["champions"], self.plan["registry_down"], self.plan["refused"])
+        # Training mends a file that was refused; to forecast by the last good version does not.
+        wrong = [] if self.log.job == "train" else about_models(served, "Forecasts are by the last champions.")
         survey = self.start.survey
         return {
             "batch": self.number,
@@ -189,16 +227,16 @@ class Batch:
             "instruments": len(survey.bars),
             "bars": sum(survey.bars.values()),
             "provenance": list(survey.provenance),
-            "mlflow_runs": len(fitted),
-            "alerts": self._alerts(),
+            "mlflow_runs": len(models.fitted),
+            "alerts": self.alerts.settle(self.number, datetime.fromisoformat(self.plan["now"]), wrong),
             "models": {
                 model: {
-                    "version": versions[model],
-                    "fitted": model in fitted,
+                    "version": models.versions[model],
+                    "fitted": model in models.fitted,
                     "forecasts": written.get(model, 0),
                     "methods": bundle.methods(),
-                    "out_of_sample": dict(fitted[model].metrics) if model in fitted else {},
+                    "out_of_sample": dict(models.fitted[model].metrics) if model in models.fitted else {},
                 }
-                for model, bundle in bundles.items()
+                for model, bundle in models.bundles.items()
             },
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,19 +35,30 @@ class Fits:
     plan: Plan
     versions: Versions
 
-    @property
+    @cached_property
     def conf(self) -> Forecast:
         return Forecast(**self.plan["config"])
 
-    def due(self, champions: Mapping[str, Bundle], survey: Survey) -> dict[str, Mode]:
-        """What has to be fitted now."""
-        return {model: mode for model in self.conf.models if (mode := self._mode(model, champions, survey))}
+    def due(
+        self, champions: Mapping[str, Bundle], survey: Survey, tried: Mapping[str, Mapping[str, int]]
+    ) -> dict[str, Mode]:
+        """What has to be fitted now.
+
+        Args:
+            tried: bars of each instrument at the last fit of a model that did not take over.
+        """
+        found = {m: self._mode(m, champions.get(m), survey, tried.get(m, {})) for m in self.conf.models}
+        return {model: mode for model, mode in found.items() if mode is not None}
 
     def make(
-        self, spark: SparkSession, bars: DataFrame, survey: Survey, champions: Mapping[str, Bundle]
+        self,
+        spark: SparkSession,
+        bars: DataFrame,
+        survey: Survey,
+        champions: Mapping[str, Bundle],
+        modes: Mapping[str, Mode],
     ) -> dict[str, Fitted]:
         """Fits what is due; what an interrupted batch made is taken as it is."""
-        modes = self.due(champions, survey)
         fitted = {model: made for model in modes if (made := self.versions.made(model)) is not None}
         due = {model: mode for model, mode in modes.items() if model not in fitted}
         if not due:
@@ -82,18 +94,21 @@ class Fits:
                 fits = bucketed(spark, bars, held, buckets).mapInArrow(task, FITTED)
                 yield fits.withColumn("bucket", F.spark_partition_id()).toArrow()
 
-    def _mode(self, model: str, champions: Mapping[str, Bundle], survey: Survey) -> Mode | None:
+    def _mode(self, model: str, champion: Bundle | None, survey: Survey, tried: Mapping[str, int]) -> Mode | None:
         """Whether to fit now: the first time, after `refit_every` bars, or those instruments that are new."""
-        long_enough = [name for name, bars in survey.bars.items() if bars >= self.conf.min_history]
-        if not long_enough:
+        enough = {name: bars for name, bars in survey.bars.items() if bars >= self.conf.min_history}
+        if not enough:
             return None
-        if model not in champions or self.plan.get("fit_all"):
+        if self.plan["fit_all"]:
             return "all"
-        known = champions[model].parameters
-        since = [survey.bars[name] - 1 - known[name]["seen"] for name in long_enough if name in known]
-        if max(since, default=0) >= self.conf.refit_every:
+        if champion is None:
+            # A champion that was refused is for somebody to look into, not to be replaced in silence.
+            return None if model in self.plan["refused"] else "all"
+        known = champion.parameters
+        seen = {name: max(known[name]["seen"] + 1 if name in known else 0, tried.get(name, 0)) for name in enough}
+        if max((n - seen[name] for name, n in enough.items() if seen[name]), default=0) >= self.conf.refit_every:
             return "all"
-        if all(name in known for name in long_enough):
+        if all(seen.values()):
             return None
         return "all" if build([model])[model].joint else "missing"
 

@@ -109,11 +109,14 @@ class Position:
     online: Online | None
     snapshot: int
 
-    def save(self, log: BatchLog, number: int, new: pa.Table | None) -> Position:
+    def save(
+        self, log: BatchLog, number: int, new: pa.Table | None, tried: Mapping[str, Mapping[str, int]]
+    ) -> Position:
         """Keeps the position after a batch: as a whole, or as the bars that lead to it from the one before.
 
         Args:
             new: the bars that the batch stepped through; None where it read the history.
+            tried: kept with it, see `Start`.
 
         Returns:
             The position with the snapshot that leads to it.
@@ -121,6 +124,7 @@ class Position:
         whole = new is None or number - self.snapshot >= _EVERY
         snapshot = number if whole else self.snapshot
         parts = {"survey": self.survey.to_json(), "marks": json.dumps(self.marks, sort_keys=True).encode()}
+        parts |= tried_part(tried)
         if self.online is not None:
             parts["online"] = json.dumps({"snapshot": snapshot, "versions": dict(self.online.versions)}).encode()
             parts |= self.online.parts() if new is None or whole else {}
@@ -158,6 +162,16 @@ class Position:
                 found, _ = found.advance(used, before, new, interval)
             before = before.after(new)
         return cls(survey, marks, found, told["snapshot"])
+
+
+def tried_part(tried: Mapping[str, Mapping[str, int]]) -> dict[str, bytes]:
+    """`Start.tried` as a part of the state."""
+    return {"tried": json.dumps(tried, sort_keys=True, default=dict).encode()}
+
+
+def tried_of(state: Mapping[str, bytes]) -> dict[str, dict[str, int]]:
+    """What `tried_part` kept."""
+    return dict(json.loads(state.get("tried", b"{}")))
 
 
 def following(survey: Survey, new: pa.Table, interval: int) -> History:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +74,7 @@ class Survey:
         return Survey(bars, last, close, first, tuple(sorted({*self.provenance, *labels})))
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self), sort_keys=True).encode()
+        return json.dumps(vars(self), sort_keys=True, default=dict).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> Survey:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +12,11 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
+from qts.errors import ModelUnavailable
 from qts.forecast.history import variance_floor
 from qts.forecast.scores import loss_name
 from qts.mlops.tracking import Tracking
+from qts.pipeline.alerts import REGISTRY_DOWN, Alert, Alerts, batches
 from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
 from qts.pipeline.history import BAR_TABLES, bars_of, ended, pinned, read_done
 from qts.pipeline.session import spark_session
@@ -34,28 +35,31 @@ def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
 
     Returns:
         scored (rows written now), models {name: {variance.qlike, variance.rmse, variance.coverage_80, ..., return.n}},
-        provenance (labels of the bars that the forecasts were compared with), batch, health {job: batches}.
-
-    Raises:
-        ModelUnavailable: MLflow cannot be reached; the scores are kept and logged at the next start.
+        provenance (labels of the bars that the forecasts were compared with), alerts, batch, health {job: batches}.
+        While MLflow cannot be reached the scores are kept; as its figures are of all scores, it lacks no more than a
+        point of each curve then.
     """
     checkpoint = settings.checkpoint("monitor")
     with lock(checkpoint):
         log = BatchLog(Ledger(settings.tables), "monitor", checkpoint_id(checkpoint))
         spark = spark_session(settings)
         tracking = Tracking(settings.tracking_uri, settings.mlflow.experiment, settings.workdir / "mlartifacts")
-        while True:
-            summary = _next_batch(settings, spark, log, tracking)
-            if once:
-                return summary
-            time.sleep(settings.monitor.trigger / 1e9)
+        alerts = Alerts(log)
+        return batches(
+            lambda: _next_batch(settings, spark, log, tracking, alerts),
+            alerts,
+            once=once,
+            trigger=settings.monitor.trigger,
+        )
 
 
 class _NothingNewError(Exception):
     """Neither a bar nor a forecast has come since the last batch."""
 
 
-def _next_batch(settings: Settings, spark: SparkSession, log: BatchLog, tracking: Tracking) -> dict[str, Any]:
+def _next_batch(
+    settings: Settings, spark: SparkSession, log: BatchLog, tracking: Tracking, alerts: Alerts
+) -> dict[str, Any]:
     ledger, number = log.ledger, log.last_done() + 1
 
     def make() -> Plan:
@@ -74,7 +78,7 @@ def _next_batch(settings: Settings, spark: SparkSession, log: BatchLog, tracking
     except _NothingNewError:
         last = log.summaries()[-1] if number else {"batch": -1, "models": {}, "provenance": []}
         return {**last, "scored": 0, "health": _health(ledger)}
-    summary = _Batch(number, plan, spark, log, tracking).work()
+    summary = _Batch(number, plan, spark, log, tracking, alerts).work()
     return {**summary, "health": _health(ledger)}
 
 
@@ -92,6 +96,7 @@ class _Batch:
     spark: SparkSession
     log: BatchLog
     tracking: Tracking
+    alerts: Alerts
 
     def work(self) -> dict[str, Any]:
         ledger, versions = self.log.ledger, self.plan["tables"]
@@ -107,13 +112,18 @@ class _Batch:
         rows = read_done(self.spark, ledger, "forecast_scores", now).unionByName(new)
         models = figures(rows)
         provenance = _labels(bars)
-        for model, metrics in models.items():
-            self._log(model, metrics, provenance)
+        wrong = []
+        try:
+            for model, metrics in models.items():
+                self._log(model, metrics, provenance)
+        except ModelUnavailable as down:
+            wrong.append(Alert(REGISTRY_DOWN, "warning", f"{down} Scores are kept, and logged by the next batch."))
         summary = {
             "batch": self.number,
             "scored": new.count(),
             "models": models,
             "provenance": provenance,
+            "alerts": self.alerts.settle(self.number, datetime.fromisoformat(self.plan["now"]), wrong),
         }
         self.log.done(self.number, summary)
         return summary

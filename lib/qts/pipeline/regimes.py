@@ -7,9 +7,9 @@ the bars that came since; a new version filters the history once, up to where th
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -17,10 +17,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from qts import __version__
-from qts.errors import MissingInput
+from qts.errors import MissingInput, ModelUnavailable
+from qts.mlops.bundle import Bundle
+from qts.mlops.cache import ChampionCache
 from qts.mlops.regimes import RegimeBundle
-from qts.mlops.registry import CHAMPION, Registry
+from qts.mlops.registry import Registry, Served
 from qts.mlops.tracking import Tracking
+from qts.pipeline.alerts import Alerts, about_models, batches
 from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
 from qts.pipeline.history import bars_of, ended, pinned
 from qts.pipeline.regime_buckets import FILTERED, FITTED, INPUT, FilterBucket, FitBucket
@@ -41,30 +44,34 @@ def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
 
     Returns:
         regimes (rows written now), version, fitted (instruments fitted now), states {number: instruments}, metrics (out
-        of sample, when fitted now), instruments, mlflow_runs, batch.
+        of sample, when fitted now), instruments, mlflow_runs, alerts, batch.
 
     Raises:
         MissingInput: there are no bars of the decision interval.
-        ModelUnavailable: MLflow cannot be reached.
+        ModelUnavailable: MLflow cannot be reached, and this machine knows no champion.
     """
     checkpoint = settings.checkpoint("regime")
     with lock(checkpoint):
         log = BatchLog(Ledger(settings.tables), "regime", checkpoint_id(checkpoint))
         spark = spark_session(settings)
         tracking = Tracking(settings.tracking_uri, settings.mlflow.experiment, settings.workdir / "mlartifacts")
-        registry = Registry(tracking, "regime", RegimeBundle)
-        while True:
-            summary = _next_batch(settings, spark, log, registry)
-            if once:
-                return summary
-            time.sleep(settings.regime.trigger / 1e9)
+        registry = Registry(tracking, "regime", RegimeBundle, ChampionCache(settings.workdir / "champions"))
+        alerts = Alerts(log)
+        return batches(
+            lambda: _next_batch(settings, spark, log, registry, alerts),
+            alerts,
+            once=once,
+            trigger=settings.regime.trigger,
+        )
 
 
 class _NothingNewError(Exception):
     """No bar has come since the last batch."""
 
 
-def _next_batch(settings: Settings, spark: SparkSession, log: BatchLog, registry: Registry) -> dict[str, Any]:
+def _next_batch(
+    settings: Settings, spark: SparkSession, log: BatchLog, registry: Registry, alerts: Alerts
+) -> dict[str, Any]:
     ledger, number = log.ledger, log.last_done() + 1
 
     def make() -> Plan:
@@ -83,13 +90,21 @@ def _next_batch(settings: Settings, spark: SparkSession, log: BatchLog, registry
                 f"There are no {plan['interval']} bars in {ledger.root}. Make some: `qts ingest`, then `qts trade` or "
                 "`qts bars`. The setting bars.decision says of which interval regimes are kept."
             )
-        return {**plan, "champion": registry.aliases(MODEL).get(CHAMPION)}
+        served = registry.serve([MODEL])
+        served.check()
+        return {**plan, **_model_of(served)}
 
     try:
         plan = log.plan(number, make)
     except _NothingNewError:
         return {**log.summaries()[-1], "regimes": 0, "fitted": 0, "mlflow_runs": 0}
-    return _Batch(number, plan, spark, log, registry).work()
+    return _Batch(number, plan, spark, log, registry, alerts).work()
+
+
+def _model_of(served: Served) -> Plan:
+    """What a plan says of the model that is served."""
+    refused = served.refused.get(MODEL, "")
+    return {"champion": served.versions[MODEL], "registry_down": served.down, "refused": refused}
 
 
 def _input(plan: Plan) -> list[Any]:
@@ -110,6 +125,7 @@ class _Batch:
     spark: SparkSession
     log: BatchLog
     registry: Registry
+    alerts: Alerts
 
     @property
     def conf(self) -> Regime:
@@ -119,16 +135,14 @@ class _Batch:
         bars = bars_of(self.spark, self.log.ledger, self.plan["tables"], self.plan["interval"])
         bars = bars.where((F.col("close") > 0) & ~F.isnan("close"))
         counts = {row["instrument"]: int(row["count"]) for row in bars.groupBy("instrument").count().collect()}
-        state = self.log.load_state(self.number - 1)
-        before: dict[str, Params] = json.loads(state.get("filters", b"{}"))
-        tried: dict[str, int] = json.loads(state.get("tried", b"{}"))
-        version = self.plan["champion"]
-        fitted = self._fit(bars, counts, version, tried)
-        if fitted is not None and fitted.promoted:
-            version = fitted.version
-        standing, rows, parameters = before, 0, {}
+        before, tried = self._before()
+        try:
+            version, fitted = self._version(bars, counts, tried)
+            parameters = dict(self.registry.load(MODEL, version).parameters) if version is not None else {}
+        except ModelUnavailable as error:
+            return self._without(error).work()
+        standing, rows = before, 0
         if version is not None:
-            parameters = dict(self.registry.load(MODEL, version).parameters)
             found = self._filter(bars, parameters, version, before)
             rows = self._write(found)
             moved = found.filter(found["standing"].is_valid()).select(["instrument", "standing"]).to_pylist()
@@ -148,19 +162,59 @@ class _Batch:
             "metrics": dict(fitted.metrics) if fitted is not None else {},
             "instruments": len(counts),
             "mlflow_runs": int(fitted is not None),
+            "alerts": self._alerts(),
         }
         self.log.done(self.number, summary)
         return summary
+
+    def _before(self) -> tuple[dict[str, Params], dict[str, int]]:
+        """The state after the batch before; none where that was about bars of another length."""
+        if self.number and self.log.stored_plan(self.number - 1)["interval"] != self.plan["interval"]:
+            return {}, {}
+        state = self.log.load_state(self.number - 1)
+        return json.loads(state.get("filters", b"{}")), json.loads(state.get("tried", b"{}"))
+
+    def _without(self, error: ModelUnavailable) -> _Batch:
+        """The batch anew, without a fit, by what can be served: the registry went down after the plan was made.
+
+        Raises:
+            ModelUnavailable: there is nothing to go on with, or this was tried before, or the batch had begun to write
+                by its plan. Then it has to wait for the registry.
+        """
+        if self.plan["registry_down"] or self.log.wrote(self.number, "regimes"):
+            raise error
+        served = replace(self.registry.serve([MODEL]), down=str(error))
+        if served.versions[MODEL] is None:
+            raise error
+        return replace(self, plan=self.log.amend(self.number, {**self.plan, **_model_of(served)}))
+
+    def _alerts(self) -> list[dict[str, str]]:
+        refused = {MODEL: self.plan["refused"]} if self.plan["refused"] else {}
+        served = Served({MODEL: self.plan["champion"]}, self.plan["registry_down"], refused)
+        wrong = about_models(served, "Regimes are by the last champion.")
+        return self.alerts.settle(self.number, datetime.fromisoformat(self.plan["now"]), wrong)
+
+    def _version(
+        self, bars: DataFrame, counts: Mapping[str, int], tried: Mapping[str, int]
+    ) -> tuple[str | None, Fitted | None]:
+        """The version to filter by, and what was fitted now."""
+        version = self.plan["champion"]
+        champion = self.registry.load(MODEL, version) if version is not None else None
+        if champion is not None and champion.interval != duration(self.plan["interval"]):
+            version, champion = None, None  # of other bars, from before `bars.decision` was changed
+        # What is fitted has to be registered; while that cannot be, the last champion goes on.
+        fitted = None if self.plan["registry_down"] else self._fit(bars, counts, champion, tried)
+        return fitted.version if fitted is not None and fitted.promoted else version, fitted
 
     @property
     def _versions(self) -> Versions:
         return Versions(self.registry, self.number, f"{self.log.checkpoint}:{self.number}")
 
     def _fit(
-        self, bars: DataFrame, counts: Mapping[str, int], champion: str | None, tried: Mapping[str, int]
+        self, bars: DataFrame, counts: Mapping[str, int], champion: Bundle | None, tried: Mapping[str, int]
     ) -> Fitted | None:
         """Fits what is due, if anything is; what an interrupted batch made is taken as it is."""
-        held = dict(self.registry.load(MODEL, champion).parameters) if champion is not None else {}
+        held = dict(champion.parameters) if champion is not None else {}
         enough = [name for name, count in counts.items() if count >= self.conf.min_history]
         seen = {name: max(held[name]["seen"] + 1, tried.get(name, 0)) for name in held}
         late = any(counts[name] - seen[name] >= self.conf.refit_every for name in enough if name in held)

@@ -7,7 +7,6 @@ write that was done.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -20,6 +19,7 @@ from pyspark.sql import functions as F
 
 from qts import __version__
 from qts.market.sentiment.scorer import LABELS, Scorer, build
+from qts.pipeline.alerts import Alerts, batches
 from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
 from qts.pipeline.history import pinned
 from qts.pipeline.session import spark_session
@@ -47,11 +47,8 @@ def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
     checkpoint = settings.checkpoint("sentiment")
     with lock(checkpoint):
         log = BatchLog(Ledger(settings.tables), "sentiment", checkpoint_id(checkpoint))
-        while True:
-            summary = _next_batch(settings, log, scorer)
-            if once:
-                return summary
-            time.sleep(settings.sentiment.trigger / 1e9)
+        trigger = settings.sentiment.trigger
+        return batches(lambda: _next_batch(settings, log, scorer), Alerts(log), once=once, trigger=trigger)
 
 
 class _NothingNewError(Exception):

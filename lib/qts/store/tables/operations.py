@@ -47,13 +47,24 @@ DECLARED = (
         varying=("query_id", "run_id", "at", "rows_per_second", "duration_ms", "detail"),
         batched=False,
     ),
+    # Seen at once, not when their batch is done: what keeps a batch from ending is what somebody has to know.
     Table(
         "alerts",
         "gold",
         schema({"alert_id": STR, "at": TIME, "job": STR, "code": STR, "severity": STR, "message": STR}, BATCH),
         key=("alert_id",),
         writer="every streaming job",
+        varying=("alert_id", "at", "message"),
+        batched=False,
+    ),
+    Table(
+        "alert_events",
+        "gold",
+        schema({"alert_id": STR, "at": TIME, "job": STR, "code": STR, "event": STR}, BATCH),
+        key=("alert_id", "event"),
+        writer="every streaming job",
         varying=("alert_id", "at"),
+        batched=False,
     ),
     Table(
         "controls",
