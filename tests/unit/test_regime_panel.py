@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from qts.errors import DataError
 from qts.market.returns import log_return
 from qts.market.sentiment.decay import FORGOTTEN, decayed
 from qts.mlops.regimes import PyFunc, RegimeBundle
+from qts.pipeline import regime_evidence
 from qts.pipeline.regime_buckets import FilterBucket, FitBucket, Returns
 from qts.regime.forward import filter_series
 from qts.regime.model import Regimes
@@ -119,7 +121,8 @@ def test_too_many_states_fall_back_and_say_why():
     assert "25 finite values; 3 states need 30" in fit_returns(returns, 3, 1)["fallback"]
     assert len(fit_returns(returns, 3, 1)["mean"]) == 1
     assert fit_returns(np.zeros(50), None, 1)["method"] == "none"
-    assert scores([{"method": "none"}], returns[:, None], [10]) == [{"n": 0, "log_score": 0.0, "normal": 0.0}]
+    (nothing,) = scores([{"method": "none"}], returns[:, None], [10])
+    assert (nothing["n"], nothing["log_score"], sum(nothing["pit"])) == (0, 0.0, 0)
     with pytest.raises(DataError, match="Fit them again"):
         Panel.of([{**params_of(1, 2), "sd": [1.0, -1.0]}])
 
@@ -163,3 +166,61 @@ def test_the_pyfunc_bridges_a_bar_without_a_close() -> None:
     expected = model.predict(bars.drop([20, 21, 40]))
     pd.testing.assert_frame_equal(model.predict(holes), expected)
     assert len(expected) == 56
+
+
+def test_where_bars_fall_in_the_distributions_that_were_foretold():
+    rng = np.random.default_rng(1)
+    model = Regimes(
+        np.zeros(2), np.array([0.5, 2.0]), np.array([[0.95, 0.05], [0.1, 0.9]]), np.full(2, 0.5), np.zeros(0)
+    )
+    state, values = 0, np.empty(4000)
+    for t in range(len(values)):
+        state = int(rng.random() < model.transition[state, 1])
+        values[t] = model.sd[state] * rng.normal()
+    right, narrow = (
+        scores([{"method": "hmm", "fallback": "", **m.to_params()}], values[:, None], [1000])[0]
+        for m in (model, Regimes(model.mean, 0.6 * model.sd, model.transition, model.start, model.ar))
+    )
+    n = right["n"]
+    assert n == sum(right["pit"]) == 3000
+    # Binomial standard errors: .0073 of .8, .0040 of .95; chi-squared with 9 degrees of freedom: 99.9% below 27.9.
+    assert right["inside_80"] / n == pytest.approx(0.80, abs=0.022)
+    assert right["inside_95"] / n == pytest.approx(0.95, abs=0.012)
+    assert sum((count - n / 10) ** 2 / (n / 10) for count in right["pit"]) < 27.9
+    assert narrow["inside_95"] / n < 0.92
+    assert narrow["pit"][0] + narrow["pit"][-1] > 0.3 * n
+    # The first bar that counts is foretold by the bars before it, as brute force has it.
+    (_, found), cut = Panel.of([{"method": "hmm", "fallback": "", **model.to_params()}]).filter.run(values[:, None]), 7
+    ahead = found.probability[cut, 0] @ model.transition
+    expected = sum(p * NormalDist(0, sd).cdf(values[cut + 1]) for p, sd in zip(ahead, model.sd, strict=True))
+    told = Panel.of([{"method": "hmm", "fallback": "", **model.to_params()}]).filter.next_probability(
+        found.probability[:-1], values[1:, None]
+    )
+    assert told[cut, 0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_runs_evidence_adds_up():
+    """Two buckets, one series that no model fits: the table, the metrics of the buckets and of all, the picture."""
+    params = {"A": {"bars": 9, **params_of(1, 2)}, "B": {"bars": 9, **params_of(2, 3)}}
+    still = {"method": "none", "fallback": "the series does not move", "bars": 9}
+    bundle = RegimeBundle("hmm", 1, {**params, "STILL": still})
+    returns = 0.01 * np.random.default_rng(4).normal(size=(300, 3))
+    found = scores([*params.values(), still], returns, [100, 100, 100])
+    rows = [
+        {"instrument": n, "bucket": k % 2, "scores": {"new": s}}
+        for k, (n, s) in enumerate(zip("AB", found, strict=False))
+    ]
+    rows.append({"instrument": "STILL", "bucket": 1, "scores": {"new": found[2]}})
+    table = regime_evidence.accuracy(bundle, rows).set_index("instrument")
+    assert table["states"].to_dict() == {"A": 2, "B": 3, "STILL": 0}
+    assert table.loc["STILL", "fallback"] == "the series does not move"
+    assert np.isnan(table.loc["A", "normal_sd"])
+    assert table.loc["B", "calm_sd"] < table.loc["B", "normal_sd"] < table.loc["B", "stressed_sd"]
+    whole, parts = regime_evidence.metrics(found), regime_evidence.by_bucket(rows)
+    assert whole["n"] == parts["bucket.0.n"] + parts["bucket.1.n"] == 400
+    assert whole["log_score"] == pytest.approx((parts["bucket.0.log_score"] + parts["bucket.1.log_score"]) / 2)
+    assert parts["bucket.1.log_score"] == table.loc["B", "log_score"]
+    picture = regime_evidence.calibration_plot(table.reset_index(), rows, "hmm").decode()
+    assert "<svg" in picture
+    empty = regime_evidence.calibration_plot(regime_evidence.accuracy(bundle, []), [], "hmm")
+    assert b"<svg" in empty

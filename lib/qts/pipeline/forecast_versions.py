@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from qts.forecast.scores import Score
 from qts.mlops.bundle import Bundle
 from qts.mlops.registry import CHALLENGER, CHAMPION, Registry
+from qts.pipeline import training
 from qts.pipeline.batches import Plan
 from qts.pipeline.forecast_evidence import Row, accuracy, by_bucket, calibration_plot
 from qts.pipeline.forecast_survey import Survey
-
-#: How many instruments' reasons for a simpler model a run shows; the version's file has them all.
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Versions:
         run_id = tracking.run(f"forecast {model}", self._key(model), tags).info.run_id
         tracking.log(
             run_id,
-            params=_parameters(bundle, plan, survey),
+            params=training.parameters(bundle, plan, survey, "forecast"),
             metrics={
                 **metrics,
                 **by_bucket(rows),
@@ -79,7 +76,7 @@ class Versions:
                 **{f"method.{name}": count for name, count in bundle.methods().items()},
             },
             step=self.batch,
-            at=int(datetime.fromisoformat(plan["now"]).timestamp() * 1000),
+            at=training.at_of(plan),
         )
         table = accuracy(bundle, rows)
         tracking.attach(run_id, "accuracy.csv", table.to_csv(index=False).encode())
@@ -102,23 +99,6 @@ class Versions:
         return f"{self.key}:{model}"
 
 
-def _parameters(bundle: Bundle, plan: Plan, survey: Survey) -> dict[str, Any]:
-    """What went into a version, as an MLflow run shows it."""
-    simpler = {name: p["fallback"] for name, p in sorted(bundle.parameters.items()) if p["fallback"]}
-    return {
-        "model": bundle.model,
-        "interval": plan["interval"],
-        "data_from": _iso(survey.first),
-        "data_to": _iso(max(survey.last.values())),
-        "rows": sum(survey.bars.values()),
-        "instruments": len(bundle.parameters),
-        **{f"version_of_{name}": version for name, version in plan["tables"].items()},
-        **{f"forecast.{name}": value for name, value in plan["config"].items() if name != "models"},
-        "fallbacks": len(simpler),
-        "fallback_reasons": json.dumps(dict(list(simpler.items())[:_SHOWN])),
-    }
-
-
 def _no_worse(scores: Sequence[Mapping[str, Any]]) -> bool:
     """Whether new parameters forecast no worse than those they would replace, on the same bars.
 
@@ -134,7 +114,3 @@ def _no_worse(scores: Sequence[Mapping[str, Any]]) -> bool:
 
 def _total(scores: Sequence[Mapping[str, Any]], which: str, target: str) -> Score:
     return sum((Score(*score[which][target]) for score in scores), Score())
-
-
-def _iso(micros: int) -> str:
-    return (datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)).isoformat()

@@ -25,6 +25,7 @@ from qts.mlops.registry import Registry, Served
 from qts.mlops.tracking import Tracking
 from qts.pipeline.alerts import Alerts, about_models, batches
 from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
+from qts.pipeline.forecast_survey import Survey
 from qts.pipeline.history import bars_of, ended, pinned
 from qts.pipeline.regime_buckets import FILTERED, FITTED, INPUT, FilterBucket, FitBucket
 from qts.pipeline.regime_versions import MODEL, Fitted, Versions
@@ -134,10 +135,10 @@ class _Batch:
     def work(self) -> dict[str, Any]:
         bars = bars_of(self.spark, self.log.ledger, self.plan["tables"], self.plan["interval"])
         bars = bars.where((F.col("close") > 0) & ~F.isnan("close"))
-        counts = {row["instrument"]: int(row["count"]) for row in bars.groupBy("instrument").count().collect()}
+        survey = Survey.of(bars)
         before, tried = self._before()
         try:
-            version, fitted = self._version(bars, counts, tried)
+            version, fitted = self._version(bars, survey, tried)
             parameters = dict(self.registry.load(MODEL, version).parameters) if version is not None else {}
         except ModelUnavailable as error:
             return self._without(error).work()
@@ -147,7 +148,7 @@ class _Batch:
             rows = self._write(found)
             moved = found.filter(found["standing"].is_valid()).select(["instrument", "standing"]).to_pylist()
             standing = {**before, **{r["instrument"]: {"version": version, **json.loads(r["standing"])} for r in moved}}
-        tried = counts if fitted is not None else tried
+        tried = dict(survey.bars) if fitted is not None else tried
         parts = {"filters": standing, "tried": tried}
         self.log.save_state(self.number, {name: json.dumps(p, sort_keys=True).encode() for name, p in parts.items()})
         if fitted is not None:
@@ -160,7 +161,7 @@ class _Batch:
             "fitted": fitted.instruments if fitted is not None else 0,
             "states": {str(k): states.count(k) for k in sorted(set(states))},
             "metrics": dict(fitted.metrics) if fitted is not None else {},
-            "instruments": len(counts),
+            "instruments": len(survey.bars),
             "mlflow_runs": int(fitted is not None),
             "alerts": self._alerts(),
         }
@@ -194,27 +195,23 @@ class _Batch:
         wrong = about_models(served, "Regimes are by the last champion.")
         return self.alerts.settle(self.number, datetime.fromisoformat(self.plan["now"]), wrong)
 
-    def _version(
-        self, bars: DataFrame, counts: Mapping[str, int], tried: Mapping[str, int]
-    ) -> tuple[str | None, Fitted | None]:
+    def _version(self, bars: DataFrame, survey: Survey, tried: Mapping[str, int]) -> tuple[str | None, Fitted | None]:
         """The version to filter by, and what was fitted now."""
         version = self.plan["champion"]
         champion = self.registry.load(MODEL, version) if version is not None else None
         if champion is not None and champion.interval != duration(self.plan["interval"]):
             version, champion = None, None  # of other bars, from before `bars.decision` was changed
         # What is fitted has to be registered; while that cannot be, the last champion goes on.
-        fitted = None if self.plan["registry_down"] else self._fit(bars, counts, champion, tried)
+        fitted = None if self.plan["registry_down"] else self._fit(bars, survey, champion, tried)
         return fitted.version if fitted is not None and fitted.promoted else version, fitted
 
     @property
     def _versions(self) -> Versions:
         return Versions(self.registry, self.number, f"{self.log.checkpoint}:{self.number}")
 
-    def _fit(
-        self, bars: DataFrame, counts: Mapping[str, int], champion: Bundle | None, tried: Mapping[str, int]
-    ) -> Fitted | None:
+    def _fit(self, bars: DataFrame, survey: Survey, champion: Bundle | None, tried: Mapping[str, int]) -> Fitted | None:
         """Fits what is due, if anything is; what an interrupted batch made is taken as it is."""
-        held = dict(champion.parameters) if champion is not None else {}
+        counts, held = survey.bars, dict(champion.parameters) if champion is not None else {}
         enough = [name for name, count in counts.items() if count >= self.conf.min_history]
         seen = {name: max(held[name]["seen"] + 1, tried.get(name, 0)) for name in held}
         late = any(counts[name] - seen[name] >= self.conf.refit_every for name in enough if name in held)
@@ -225,11 +222,12 @@ class _Batch:
             return made
         conf = self.conf
         task = FitBucket(missing, conf.train_fraction, conf.min_history, conf.states, conf.starts)
-        found = self._bucketed(bars, held).mapInArrow(task, FITTED).toArrow().sort_by("instrument").to_pylist()
+        fits = self._bucketed(bars, held).mapInArrow(task, FITTED).withColumn("bucket", F.spark_partition_id())
+        found = fits.toArrow().sort_by("instrument").to_pylist()
         new = {row["instrument"]: json.loads(row["params"]) for row in found}
         bundle = RegimeBundle(MODEL, duration(self.plan["interval"]), {**(held if missing else {}), **new})
-        scores = {row["instrument"]: json.loads(row["scores"]) for row in found}
-        return self._versions.make(bundle, scores, self.plan, compare=late)
+        rows = [{**row, "scores": json.loads(row["scores"])} for row in found]
+        return self._versions.make(bundle, rows, self.plan, survey, compare=late)
 
     def _filter(
         self, bars: DataFrame, parameters: Mapping[str, Params], version: str, before: Mapping[str, Params]

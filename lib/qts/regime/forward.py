@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import exp2, log1p, xlogy
+from scipy.special import exp2, log1p, ndtr, xlogy
 
 from qts.errors import DataError
 from qts.market.bar import Array, State
@@ -170,15 +170,36 @@ class ForwardFilter:
         Returns:
             Of the mixture of the states' normal distributions one bar ahead, shape (..., N).
         """
-        transition = exp(self.log_transition)
         mean, square = np.zeros(probability.shape[:-1]), np.zeros(probability.shape[:-1])
+        for j, ahead in enumerate(self._next(probability)):
+            mean = mean + ahead * self.level[:, j]
+            square = square + ahead * (self.sd[:, j] ** 2 + self.level[:, j] ** 2)
+        return np.asarray(np.sqrt(np.maximum(square - mean**2, 0)))
+
+    def next_probability(self, probability: Array, value: Array) -> Array:
+        """Probability that the next bar is no higher than a value: its probability integral transform, once it came.
+
+        Args:
+            probability: as of `next_sd`.
+            value: of the next bar, shape (..., N).
+
+        Returns:
+            Shape (..., N), NaN where the value is.
+        """
+        below = np.zeros(probability.shape[:-1])
+        for j, ahead in enumerate(self._next(probability)):
+            below = below + ahead * ndtr((value - self.level[:, j]) / self.sd[:, j])
+        return below
+
+    def _next(self, probability: Array) -> list[Array]:
+        """Probability of each state one bar ahead, shape (..., N) each; for models without lags."""
+        transition, found = exp(self.log_transition), []
         for j in range(self.states):
             ahead = np.zeros(probability.shape[:-1])
             for i in range(self.states):
                 ahead = ahead + probability[..., i] * transition[:, i, j]
-            mean = mean + ahead * self.level[:, j]
-            square = square + ahead * (self.sd[:, j] ** 2 + self.level[:, j] ** 2)
-        return np.asarray(np.sqrt(np.maximum(square - mean**2, 0)))
+            found.append(ahead)
+        return found
 
 
 def filter_series(model: Regimes, values: Array) -> Filtered:

@@ -15,13 +15,14 @@ from qts.errors import DataError
 from qts.market.bar import Array, State
 from qts.regime.fit import choose_states, fit
 from qts.regime.forward import Filtered, ForwardFilter, log_likelihood
-from qts.regime.model import Regimes
+from qts.regime.model import Regimes, state_names
 
 Params = dict[str, Any]
 #: What the states of one to three regimes are called; a model of two has no `normal`, one of one nothing else.
 NAMES = ("calm", "normal", "stressed")
 #: The method of an instrument that no model can be fitted to.
 UNFITTED = "none"
+_TENTHS = 10
 
 
 def fit_returns(returns: Array, states: int | None, starts: int) -> Params:
@@ -94,17 +95,13 @@ class Panel:
         """Probabilities by name of the state, each of shape (T, N); 0 for a state that a model lacks."""
         named = {name: np.zeros(found.probability.shape[:-1]) for name in NAMES}
         for n, model in enumerate(self.models):
-            for k, name in enumerate(_names(model.states)):
+            for k, name in enumerate(state_names(model.states)):
                 named[name][:, n] = found.probability[:, n, k]
         return named
 
 
-def _names(states: int) -> tuple[str, ...]:
-    return {1: ("normal",), 2: ("calm", "stressed"), 3: NAMES}[states]
-
-
-def scores(params: Sequence[Params], returns: Array, first: Sequence[int]) -> list[dict[str, float]]:
-    """How well models foretold returns that they were not fitted to: sums of log densities from a row on.
+def scores(params: Sequence[Params], returns: Array, first: Sequence[int]) -> list[dict[str, Any]]:
+    """How well models foretold returns that they were not fitted to: sums over the rows from one on.
 
     Args:
         params: one an instrument.
@@ -112,19 +109,28 @@ def scores(params: Sequence[Params], returns: Array, first: Sequence[int]) -> li
         first: of each instrument the first row that counts.
 
     Returns:
-        n, log_score (of the model), normal (of one normal distribution with the moments of the rows before).
+        n, log_score (of the model), normal (of one normal distribution with the moments of the rows before), inside_80
+        and inside_95 (bars inside the central intervals), pit (bars in each tenth of the distribution foretold).
     """
-    told = [{"n": 0, "log_score": 0.0, "normal": 0.0} for _ in params]
+    nothing = {"n": 0, "log_score": 0.0, "normal": 0.0, "inside_80": 0, "inside_95": 0, "pit": [0] * _TENTHS}
+    told: list[dict[str, Any]] = [dict(nothing) for _ in params]
     served = [n for n, entry in enumerate(params) if entry["method"] != UNFITTED]
     if served:
-        _, found = Panel.of([params[n] for n in served]).filter.run(returns[:, served])
+        model = Panel.of([params[n] for n in served]).filter
+        _, found = model.run(returns[:, served])
+        transform = model.next_probability(found.probability[:-1], returns[1:, served])  # of row 1 and on
         for place, n in enumerate(served):
             density = found.log_density[first[n] :, place]
+            fell = transform[max(first[n] - 1, 0) :, place]
+            fell = fell[np.isfinite(fell)]
             plain = _normal(returns[: first[n], n])
             told[n] = {
                 "n": int(np.isfinite(density).sum()),
                 "log_score": float(np.nansum(density)),
                 "normal": log_likelihood(plain, returns[first[n] :, n]),
+                "inside_80": int((np.abs(fell - 0.5) <= 0.4).sum()),
+                "inside_95": int((np.abs(fell - 0.5) <= 0.475).sum()),
+                "pit": np.histogram(fell, _TENTHS, (0.0, 1.0))[0].tolist(),
             }
     return told
 
