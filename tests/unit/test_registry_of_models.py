@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 
 from qts.errors import ModelRefused, ModelUnavailable
+from qts.forecast.history import History
+from qts.forecast.registry import build
 from qts.mlops.bundle import Bundle, PyFunc
 from qts.mlops.cache import ChampionCache
+from qts.mlops.regimes import PyFunc as RegimePyFunc
 from qts.mlops.regimes import RegimeBundle
 from qts.mlops.registry import CHAMPION, Registry, Served
 from qts.mlops.tracking import Tracking
@@ -276,6 +279,32 @@ def test_a_bundle_forecasts_the_instruments_it_knows(tmp_path: Path) -> None:
     variance = found.query("target == 'variance'").iloc[0]
     assert (variance["mean"], variance["lower_80"], variance["upper_95"]) == pytest.approx((2e-4, 1e-4, 8e-4))
     assert variance["bar_time"] == pd.Timestamp("2020-01-02")
+
+
+@pytest.mark.parametrize("name", ["naive", "ewma", "log_har", "har_rls", "har_leverage", "arima", "drift", "smoothing"])
+def test_the_input_example_of_a_model_gets_forecasts(name: str) -> None:
+    rng = np.random.default_rng(2)
+    rows = 200
+    history = History.pack(
+        ["A", "SHORT"],
+        np.repeat([0, 1], [rows, 3]),
+        np.append(np.arange(rows), [0, 1, 2]) * _DAY,
+        100 * np.exp(np.cumsum(0.01 * rng.normal(size=rows + 3))),
+        1e-4 * np.exp(0.3 * rng.normal(size=rows + 3)),
+        _DAY,
+    )
+    model = build([name])[name]
+    bundle = Bundle(name, _DAY, dict(zip(history.instruments, model.fit(history), strict=True)))
+    example = bundle.example()
+    told = PyFunc(bundle).predict(example)
+    assert set(told["target"]) == set(model.targets)
+    assert told["bar_time"].max() == example["bar_time"].max()
+    assert np.isfinite(told.select_dtypes("float")).all(axis=None)
+
+
+def test_the_input_example_of_a_regime_model_gets_regimes() -> None:
+    bundle = RegimeBundle("hmm", _DAY, {"A": _HMM, "NEW": {"method": "none", "fallback": "short"}})
+    assert len(RegimePyFunc(bundle).predict(bundle.example())) == len(bundle.example()) - 1
 
 
 def test_a_bundle_passes_the_measures_on_that_its_model_uses() -> None:

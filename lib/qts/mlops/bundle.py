@@ -34,6 +34,8 @@ _CODE = (
     "mlops/__init__.py",
     "mlops/bundle.py",
 )
+#: Bars of the input example, enough for the slowest model (recursive least squares) to warm up.
+_EXAMPLE = 128
 _REQUIREMENTS = ("numpy", "scipy", "pandas")
 
 
@@ -84,10 +86,19 @@ class Bundle:
         return {method: methods.count(method) for method in sorted(set(methods))}
 
     def example(self) -> pd.DataFrame:
-        """Rows that the model can be tried with."""
-        times = np.arange(1, 3) * np.timedelta64(self.interval, "ns") + np.datetime64("2020-01-01", "ns")
-        name = next(iter(sorted(self.parameters)), "A")
-        return pd.DataFrame({"instrument": name, "bar_time": times, "close": [100.0, 101.0], "realised_variance": 1e-4})
+        """Rows that the model can be tried with: bars of an instrument that it knows, up to two behind its training."""
+        known = {name: p for name, p in sorted(self.parameters.items()) if p["method"] != UNFITTED}
+        name, params = next(iter(known.items()), ("A", {}))
+        last = params.get("trained_until", 0) + 2 * self.interval
+        bars = np.arange(1 - _EXAMPLE, 1)
+        return pd.DataFrame(
+            {
+                "instrument": name,
+                "bar_time": (last + bars * self.interval).astype("datetime64[ns]"),
+                "close": 100 * np.exp(0.01 * np.sin(1.7 * bars)),
+                "realised_variance": 1e-4 * (1 + 0.5 * np.sin(2.3 * bars)),
+            }
+        )
 
     def signature(self) -> ModelSignature:
         """What the model takes and gives."""

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from qts.forecast.scores import Score
@@ -45,24 +46,35 @@ def by_bucket(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def calibration_plot(table: pd.DataFrame, title: str) -> bytes:
-    """Each instrument's coverage beside the nominal one, as svg."""
+    """By how much each instrument's coverage is off, as svg.
+
+    The grey band holds 95% of the instruments if their intervals are right and misses independent, at the median number
+    of forecasts an instrument: what lies outside is more than chance. Intervals that learn from misses come closer.
+    """
     from matplotlib.figure import Figure
 
     targets = list(table["target"].unique()) if len(table) else []
     figure = Figure(figsize=(4.5 * max(len(targets), 1), 4), layout="constrained")
-    for i, target in enumerate(targets):
-        axes = figure.add_subplot(1, len(targets), i + 1)
+    every = figure.subplots(1, max(len(targets), 1), squeeze=False)[0]
+    for axes, target in zip(every, targets, strict=False):
         own = table[table["target"] == target]
         own = own.dropna(subset=["n"]) if "n" in own else own.iloc[:0].reindex(columns=[*own.columns, "n", *_LEVELS])
+        furthest = 2.0
         for at, (name, nominal) in enumerate(_LEVELS.items()):
-            axes.hlines(nominal, at - 0.4, at + 0.4, color="black")
-            spread = (own.index.to_numpy() % 21 - 10) / 40  # beside one another
-            axes.scatter(at + spread, own[name], s=8, alpha=0.5)
-            mean = (own[name] * own["n"]).sum() / own["n"].sum() if len(own) else float("nan")
-            axes.scatter([at], [mean], marker="D", color="tab:red", label="all forecasts" if not at else None)
+            off = 100 * (own[name] - nominal).to_numpy(np.float64)
+            spread = at + (np.arange(len(own)) % 21 - 10) / 40  # beside one another
+            axes.scatter(spread, off, s=10, alpha=0.6, color="tab:blue", label=None if at else "an instrument")
+            if len(own):
+                chance = 196 * np.sqrt(nominal * (1 - nominal) / own["n"].median())
+                band = None if at else "95% of instruments, by chance"
+                axes.fill_between([at - 0.4, at + 0.4], -chance, chance, color="0.85", zorder=0, label=band)
+                mean = np.average(off, weights=own["n"])
+                axes.scatter([at], [mean], marker="D", color="tab:red", label=None if at else "all forecasts")
+                furthest = max(furthest, 1.1 * chance, 1.1 * float(np.abs(off).max()))
+        axes.axhline(0, color="black", linewidth=1)
         axes.set_xticks(range(len(_LEVELS)), [f"{100 * level:.0f}%" for level in _LEVELS.values()])
-        axes.set(title=f"{title}: {target}", xlabel="nominal coverage", ylabel="share inside, a dot an instrument")
-        axes.set_ylim(0, 1.02)
+        axes.set(title=f"{title}: {target}, {int(own['n'].sum()):,} forecasts", xlabel="nominal coverage")
+        axes.set(ylabel="coverage less nominal, percentage points", ylim=(-furthest, furthest), xlim=(-0.5, 1.5))
         axes.legend(loc="lower right")
     sink = io.BytesIO()
     figure.savefig(sink, format="svg", metadata={"Date": None})

@@ -15,6 +15,12 @@ from qts.pipeline.batches import Plan
 from qts.pipeline.forecast_evidence import Row, accuracy, by_bucket, calibration_plot
 from qts.pipeline.forecast_survey import Survey
 
+_SENSE = (
+    "`return`: the next bar's log return, close to close; `variance`: its variance, the realised one where bars have "
+    "it, else the squared return. `rmse`: in the target's units. `qlike` (of the variance) and `log_score` (negative "
+    "log density of the return): the lower the better. `method.M`: instruments that got the model M in the end."
+)
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -75,6 +81,7 @@ class Versions:
                 "trained_on_bars": sum(p["bars"] for p in bundle.parameters.values()),
                 **{f"method.{name}": count for name, count in bundle.methods().items()},
             },
+            tags=training.note(bundle, metrics, _SENSE),
             step=self.batch,
             at=training.at_of(plan),
         )

@@ -27,7 +27,7 @@ def metrics(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     mean = {name: sum(score[name] for score in scores) / bars for name in _MEANS}
     return {
         "n": bars,
-        "log_score": mean["log_score"],
+        "log_density": mean["log_score"],
         "gain_over_normal": mean["log_score"] - mean["normal"],
         "coverage_80": mean["inside_80"],
         "coverage_95": mean["inside_95"],
@@ -35,7 +35,7 @@ def metrics(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def by_bucket(rows: Sequence[Row]) -> dict[str, float]:
-    """Metrics of each bucket by name, `bucket.3.log_score`."""
+    """Metrics of each bucket by name, `bucket.3.log_density`."""
     found: dict[str, float] = {}
     for bucket in sorted({row["bucket"] for row in rows}):
         own = metrics([row["scores"]["new"] for row in rows if row["bucket"] == bucket])
@@ -83,12 +83,15 @@ def calibration_plot(table: pd.DataFrame, rows: Sequence[Row], title: str) -> by
     left.set(ylabel="share of bars", xlim=(0, 1))
     left.legend(loc="lower center")
     for name, colour in zip(NAMES, ("tab:green", "tab:orange", "tab:red"), strict=True):
-        if f"{name}_sd" in table:
-            right.scatter(table[f"{name}_duration"], 100 * table[f"{name}_sd"], s=12, color=colour, label=name)
+        # A model of one state stays in it for ever.
+        own = table[np.isfinite(table[f"{name}_duration"])] if f"{name}_sd" in table else table[:0]
+        if len(own):
+            right.scatter(own[f"{name}_duration"], 100 * own[f"{name}_sd"], s=12, color=colour, label=name)
+            right.set(xscale="log", yscale="log")
+            right.xaxis.set_major_formatter("{x:g}")
+            right.yaxis.set_major_formatter("{x:g}")
+            right.legend()
     right.set(title="states, a dot an instrument", xlabel="expected duration, bars", ylabel="sd of a bar's return, %")
-    right.set(xscale="log", yscale="log")
-    if right.get_legend_handles_labels()[0]:
-        right.legend()
     sink = io.BytesIO()
     figure.savefig(sink, format="svg", metadata={"Date": None})
     return sink.getvalue()

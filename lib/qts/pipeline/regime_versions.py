@@ -15,6 +15,11 @@ from qts.pipeline.regime_evidence import Row, accuracy, by_bucket, calibration_p
 from qts.regime.panel import UNFITTED
 
 MODEL = "hmm"
+_SENSE = (
+    "`log_density`: mean log density of a bar's log return, the higher the better. `gain_over_normal`: by how much it "
+    "exceeds that of one normal distribution with the moments of the training window. `states.K`: instruments that "
+    "have K states."
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Versions:
                 "trained_on_bars": sum(p["bars"] for p in bundle.parameters.values()),
                 **{f"states.{k}": states.count(k) for k in sorted(set(states))},
             },
+            tags=training.note(bundle, figures, _SENSE),
             step=self.batch,
             at=training.at_of(plan),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,8 @@ _SHOWN = 20
 def parameters(bundle: Bundle, plan: Plan, survey: Survey, section: str) -> dict[str, Any]:
     """What went into a version, as an MLflow run shows it.
 
+    Bars up to `trained_to`, of the series that has the latest, were fitted to; metrics are of those after.
+
     Args:
         section: the part of the configuration that the plan holds, such as forecast.
     """
@@ -26,6 +29,7 @@ def parameters(bundle: Bundle, plan: Plan, survey: Survey, section: str) -> dict
         "interval": plan["interval"],
         "data_from": _iso(survey.first),
         "data_to": _iso(max(survey.last.values())),
+        "trained_to": _iso(max(p.get("trained_until", 0) for p in bundle.parameters.values()) // 1000),
         "rows": sum(survey.bars.values()),
         "instruments": len(bundle.parameters),
         **{f"version_of_{name}": version for name, version in plan["tables"].items()},
@@ -33,6 +37,24 @@ def parameters(bundle: Bundle, plan: Plan, survey: Survey, section: str) -> dict
         "fallbacks": len(simpler),
         "fallback_reasons": json.dumps(dict(list(simpler.items())[:_SHOWN])),
     }
+
+
+def note(bundle: Bundle, metrics: Mapping[str, float], further: str) -> dict[str, str]:
+    """What the page of a run in MLflow begins with: the figures' names, units and senses.
+
+    Args:
+        metrics: out of sample.
+        further: what the metrics are called beyond those that all models have.
+    """
+    figures = "\n".join(f"| {name} | {value:.6g} |" for name, value in metrics.items())
+    text = (
+        f"**{bundle.model}** of {len(bundle.parameters)} instruments. All figures are out of sample: of bars behind "
+        f"the training window.\n\n| metric | |\n|---|---|\n{figures}\n\n"
+        "`n`: bars times instruments. `coverage_80`, `coverage_95`: share of outcomes inside the intervals, best at "
+        f".80 and .95. {further} `bucket.K.*`: the same of the instruments in one Spark task. `accuracy.csv` has them "
+        "by instrument, with the reason wherever a simpler model took over; `calibration.svg` shows them."
+    )
+    return {"mlflow.note.content": text}
 
 
 def at_of(plan: Plan) -> int:
