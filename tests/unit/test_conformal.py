@@ -67,6 +67,17 @@ def test_coverage_survives_a_drift_of_scale_that_a_fixed_level_does_not() -> Non
     assert abs(covered[0.0] - 0.9) > 0.02
 
 
+def test_a_series_that_stood_still_opens_its_intervals_as_soon_as_it_moves() -> None:
+    """Equal scores are all inside, but the level may not go on rising meanwhile: the next hundreds would be outside."""
+    moving = np.random.default_rng(2).normal(size=(600, 4))
+    low, high, state = AdaptiveConformal(coverages=(0.8,), gamma=0.02).run(
+        np.concatenate([np.zeros((5000, 4)), moving])
+    )
+    inside = (low[5000:-1, :, 0] <= moving) & (moving <= high[5000:-1, :, 0])
+    assert inside[100:].mean() > 0.7
+    assert state["level"].max() <= 1.02
+
+
 def test_on_exchangeable_scores_the_first_interval_has_its_nominal_coverage() -> None:
     conformal = AdaptiveConformal(coverages=(0.8,), fewest=19, window=19)
     scores = np.random.default_rng(3).normal(size=(20, 20_000))

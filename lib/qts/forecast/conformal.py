@@ -23,6 +23,8 @@ class AdaptiveConformal:
         a(t+1) = a(t) + gamma (alpha - miss(t)),    miss(t) = 1 if s(t) lay outside, else 0.
 
     Summed over time this holds the coverage to 1 - alpha within (max(a) - min(a)) / (gamma T), whatever the scores do.
+    At a >= 1 the interval is empty and every score a miss, also one that equals the median: else the level of a series
+    that stands still would rise for as long as it does, and no interval would open for as long again when it moves.
     Where a falls to 0 the authors' interval is the whole line; here the window's extremes are pushed away from its
     median by the factor 1 - a / alpha, which is finite and grows until it covers.
 
@@ -127,7 +129,7 @@ class AdaptiveConformal:
         """The state after a score; the array `scores` is changed in place."""
         known = np.isfinite(score)
         judged = known[:, None] & np.isfinite(low)
-        missed = (score[:, None] < low) | (score[:, None] > high)
+        missed = (score[:, None] < low) | (score[:, None] > high) | (state["level"] >= 1)
         step = self.gamma * (1 - np.array(self.coverages) - missed)
         who = np.flatnonzero(known)
         state["scores"][who, state["at"][who]] = score[who]
