@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from qts.errors import DataError
 from qts.forecast.base import UNFITTED
 from qts.forecast.history import History
 from qts.forecast.registry import build
@@ -76,6 +77,17 @@ def test_a_state_that_is_carried_gives_the_bits_of_the_whole_history(name: str) 
             np.testing.assert_array_equal(getattr(forecasts["return"], field.name), expected)
     for key, values in last.items():
         np.testing.assert_array_equal(state[key], values)
+
+
+def test_a_version_that_lacks_an_array_of_its_model_is_refused() -> None:
+    drift = build(["drift"])["drift"]
+    history = _history(120)
+    params = drift.fit(history)
+    assert np.isfinite(drift.run(params, history)[0]["return"].mean[-1]).all()
+    for each in params:
+        each["layout"] = each["layout"].replace('"changes"', '"rows"')
+    with pytest.raises(DataError, match=r"version of drift has no changes: .*qts train --once"):
+        drift.run(params, history)
 
 
 def test_a_history_that_ends_inside_the_training_window_gets_nothing() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qts.forecast.point.base import Panel
 from qts.forecast.point.linear import Coefficients, LinearModel
-from qts.forecast.point.simple import Naive
+from qts.forecast.point.simple import Drift, Naive
 from qts.forecast.point.spread import Spread
 from qts.market.bar import Array
 
@@ -31,6 +31,20 @@ def test_intervals_from_few_values_hold_their_coverage(rows: int, ahead: int) ->
         low, high = (found.quantile(p)[:, -1] for p in ((1 - coverage) / 2, (1 + coverage) / 2))
         inside = ((low <= walks[-1]) & (walks[-1] <= high)).mean()
         assert inside == pytest.approx(coverage, abs=4 * np.sqrt(coverage * (1 - coverage) / 4000))
+
+
+def test_a_drift_is_not_quite_known() -> None:
+    """Table 5.2 of Hyndman and Athanasopoulos; without h / n the last step's 95% interval would hold 90%."""
+    rows, ahead = 40, 20
+    walks = (0.3 + np.random.default_rng(0).normal(size=(rows + ahead, 3000))).cumsum(axis=0)
+    walks[:10:3, ::2] = np.nan  # gaps in half of them
+    model = Drift()
+    state = model.fit(_panel(walks[:rows]), ahead).state
+    found, h = model.forecast(state, ahead), np.arange(1, ahead + 1)
+    np.testing.assert_allclose(found.sd[1] / state["spread.sd"][1], np.sqrt(h * (1 + h / (rows - 1))))
+    inside = (found.quantile(0.025)[:, -1] <= walks[-1]) & (walks[-1] <= found.quantile(0.975)[:, -1])
+    assert inside[1::2].mean() == pytest.approx(0.95, abs=0.02)
+    assert inside[::2].mean() == pytest.approx(0.95, abs=0.02)
 
 
 def test_what_few_values_leave_open_fades_as_values_come() -> None:

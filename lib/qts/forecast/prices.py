@@ -101,8 +101,10 @@ class PriceForecaster:
         total = np.where(trained > 0, level[np.maximum(trained - 1, 0), every], 0.0) if len(level) else 0.0 * trained
         # A history that ends inside the training window has no bar to which the state belongs.
         reached = (history.times >= until).any(axis=0) | (trained < history.length)
+        own = _joined(params)
+        self._refuse_other_layouts(own)
         state: State = {
-            **{key if key.startswith("shared.") else f"model.{key}": v for key, v in _joined(params).items()},
+            **{key if key.startswith("shared.") else f"model.{key}": v for key, v in own.items()},
             **{f"conformal.{key}": v for key, v in _CONFORMAL.start(len(params)).items()},
             # The log price is counted as in training: equal at the last bar that the model was fitted to.
             "total": total,
@@ -115,6 +117,15 @@ class PriceForecaster:
         for name, values in _figures(state, self._said(state)).items():
             getattr(found, name)[trained[here] - 1, here] = values[here]
         return found, after
+
+    def _refuse_other_layouts(self, own: State) -> None:
+        """Refuses states of another version of this model, which would have other arrays."""
+        nothing = Panel.of(("",), [np.zeros(3)], [np.arange(3)], [1])
+        if lacking := self._build().fit(nothing, 1).state.keys() - own.keys():
+            raise DataError(
+                f"A model version of {self.name} has no {', '.join(sorted(lacking))}: it was made by another version "
+                "of QTS. Fit a new one with `qts train --once`."
+            )
 
     def _onward(self, state: State, history: History, first: IntArray) -> tuple[Forecast, State]:
         """Forecasts after each bar from row `first` of each column on, and the state at the end."""

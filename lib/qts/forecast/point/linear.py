@@ -27,6 +27,7 @@ class Coefficients:
     ar: Array  # shape (<= LAGS,)
     ma: Array  # shape (<= SHOCKS,)
     constant: float = 0.0
+    changes: float = np.inf  # whose mean the constant is, and so not quite known; infinite where it is no such mean
 
 
 RANDOM_WALK = Coefficients(np.ones(1), np.empty(0))
@@ -36,7 +37,8 @@ class LinearModel(ABC):
     """Base of the models that are linear processes of one series; all series step at once.
 
     The h-step variance is s2 (1 + psi_1^2 + ... + psi_(h-1)^2), with psi the process's moving-average weights (Box and
-    Jenkins 1970, chapter 5) and s2 the variance of the one-step errors, which `Spread` follows. A period without a
+    Jenkins 1970, chapter 5) and s2 the variance of the one-step errors, which `Spread` follows; plus s2 h^2 / n for a
+    drift that is the mean of n changes (Hyndman and Athanasopoulos 2021, table 5.2). A period without a
     value is stepped over with the process's own forecast, and the variance counts from the last value that is known.
     """
 
@@ -103,13 +105,14 @@ def _filtered(processes: list[Coefficients], values: Array) -> tuple[Array, Stat
         else:
             gaps.append(n)
     if gaps:
-        part = {key: held[gaps] for key, held in state.items()}
+        # The errors of the window that a drift was taken from are not larger for it.
+        part = {key: held[gaps] for key, held in state.items()} | {"changes": np.full(len(gaps), np.inf)}
         for t, row in enumerate(values[:, gaps]):
             mean, variance = _means(part, 1)[:, 0], _cumulated(part, 1)[:, 0]
             errors[t, gaps] = np.where(part["known"], (row - mean) / np.sqrt(variance), np.nan)
             part = _step(part, row)
-        for key, held in part.items():
-            state[key][gaps] = held
+        for key in part.keys() - {"changes"}:
+            state[key][gaps] = part[key]
     return errors, state
 
 
@@ -140,6 +143,7 @@ def _start(processes: list[Coefficients]) -> State:
         "ar": ar,
         "ma": ma,
         "constant": np.array([process.constant for process in processes]),
+        "changes": np.array([process.changes for process in processes]),
         "lags": np.zeros((count, LAGS)),
         "shocks": np.zeros((count, SHOCKS)),
         "known": np.zeros(count, np.bool_),  # whether a first value has come
@@ -173,11 +177,11 @@ def _means(state: State, horizon: int) -> Array:
 
 
 def _cumulated(state: State, horizon: int) -> Array:
-    """1 + psi_1^2 + ... for each step ahead, counted from the last value that is known; shape (N, horizon)."""
+    """Variances in units of one shock's for each step ahead of the last value that is known, shape (N, horizon)."""
     furthest = int(state["gap"].max(initial=0)) + horizon
     total = np.cumsum(np.column_stack(list(_squared_weights(state, furthest))), axis=1)
-    rows = np.arange(len(total))[:, None]
-    return np.asarray(total[rows, state["gap"][:, None] + np.arange(horizon)])
+    rows, before = np.arange(len(total))[:, None], state["gap"][:, None] + np.arange(horizon)
+    return np.asarray(total[rows, before] + np.square(before + 1) / state["changes"][:, None])
 
 
 def _squared_weights(state: State, count: int) -> Iterator[Array]:

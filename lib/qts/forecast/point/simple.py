@@ -31,7 +31,8 @@ class Drift(LinearModel):
     name: ClassVar[str] = "drift"
 
     def coefficients(self, values: Array) -> Coefficients:
-        return Coefficients(np.ones(1), np.empty(0), float((values[-1] - values[0]) / (len(values) - 1)))
+        changes = len(values) - 1
+        return Coefficients(np.ones(1), np.empty(0), float((values[-1] - values[0]) / changes), changes)
 
 
 class Ewma(LinearModel):
