@@ -1,8 +1,8 @@
 """Sentences of company news with the label that an investor would give, composed for these tests (none is quoted).
 
-They were written after the first lexicon, whose errors here have been mended since: they guard against steps back and say
-nothing of texts unseen (that is `held_out_sentences.py`). Classes stand in about the proportion of such news: most of it
-is neutral.
+They were written after the first lexicon, whose errors here have been mended since: they guard against steps back and
+say nothing of texts unseen (that is `held_out_sentences.py`). Classes stand in about the proportion of such news: most
+of it is neutral.
 """
 
 from __future__ import annotations
