@@ -92,7 +92,8 @@ def falls(measures: Measures) -> list[Array]:
     After F. Corsi and R. Reno, "Discrete-time volatility forecasting with persistent leverage effect", Journal of
     Business & Economic Statistics 30 (2012), with two differences: they scale by nothing, and over a week and a month
     they take the negative part of the mean return, where this is the mean of the negative parts, so that a fall which
-    the week made good again still counts.
+    the week made good again still counts. By QLIKE of 2003 to 2006, Garman-Klass: .260 against .267 with theirs, scaled
+    alike, on the S&P 500, .243 against .244 on the NASDAQ.
     """
     variance = measures.variance
     scale = np.sqrt(measures.memory.exponential("scale", variance, np.full(variance.shape[1], 1 - _SCALE_WEIGHT)))
