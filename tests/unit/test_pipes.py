@@ -105,3 +105,14 @@ def test_a_pipe_with_nothing_of_use_is_one_line(piped, data, message, capsys: py
 def test_what_is_no_file_is_one_line(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["forecast", "evaluate", "--input", path, "--horizon", "1"]) == 2
     assert "There is no file" in capsys.readouterr().err
+
+
+def test_texts_come_through_a_pipe(piped, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = pd.DataFrame({"text": ["Profit rose.", "NA", "L\u00e4ngere Verluste; and losses."]})
+    out = tmp_path / "scored.csv"
+    options = ("--text", "text", "--output", str(out), "--json")
+    assert main(["sentiment", "score", "--input", piped(_csv(texts)), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 3
+    scored = pd.read_csv(out, keep_default_na=False)
+    assert scored["text"].tolist() == texts["text"].tolist()
+    assert scored["label"].tolist()[:2] == ["positive", "neutral"]

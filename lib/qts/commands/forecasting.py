@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qts.commands.common import Config, Json, Once, Summary, Workdir, load, report
-from qts.commands.files import read_table
-from qts.errors import DataError
+from qts.commands.files import read_table, write_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,7 +83,7 @@ def evaluate(
         table = read_long(read_table(file, "columns series, timestamp or t, y", NAMES), season)
         found = judge(table, build(wanted), design, _progress)
         if output is not None:
-            _write(found.rows(), output)
+            write_table(found.rows(), output)
         return found.summary()
 
     report(as_json, work, _show)
@@ -101,13 +100,6 @@ def _listed(text: str) -> list[str]:
 
 def _progress(model: str, done: int, origins: int) -> None:
     print(f"{model}: {done} of {origins} origins", file=sys.stderr, flush=True)  # noqa: T201  # for who waits
-
-
-def _write(rows: Any, path: Path) -> None:
-    try:
-        rows.to_parquet(path, index=False) if path.suffix in {".parquet", ".pq"} else rows.to_csv(path, index=False)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error}. Name a file in a folder that exists.") from error
 
 
 def _show(console: Console, summary: Summary) -> None:
