@@ -78,6 +78,28 @@ def test_headlines_of_ended_batches_are_scored_once(tmp_path) -> None:
     assert set(rows["provenance"]) == {"real"}
 
 
+def test_texts_that_differ_in_case_space_and_punctuation_alone_are_the_same(tmp_path) -> None:
+    settings = settings_of(tmp_path)
+    ledger = Ledger(settings.tables)
+    texts = ["Profit rose 5%.", " PROFIT  rose 5% ", "Profit rose, 5%", "Profit rose 6%.", "Profit rose 5"]
+    rows = [
+        {
+            "event_time": datetime(2020, 1, 1, 9, n, tzinfo=UTC),
+            "text": text,
+            "source_offset": n,
+            "checkpoint_id": "ingest-1",
+            "batch_id": 0,
+        }
+        for n, text in enumerate(texts)
+    ]
+    ledger.append("headlines", pa.Table.from_pylist(rows))
+    end(ledger, 0)
+    assert sentiment.run(settings)["scored"] == 5
+    hashes = read(settings)["text_hash"].tolist()
+    assert len(set(hashes[:3])) == 1
+    assert len(set(hashes)) == 3
+
+
 class KilledError(Exception):
     """The process ended here."""
 

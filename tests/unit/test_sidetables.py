@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qts.pipeline.sidetables import extras
@@ -67,7 +67,12 @@ def add_regimes(ledger: Ledger, *rows: tuple[str, int, float], interval: str = "
     ledger.append("regimes", to_arrow("regimes", values | dict.fromkeys(("volatility", "log_density"), stressed / 10)))
 
 
-def add_sentiment(ledger: Ledger, *rows: tuple[str | None, int, float]) -> None:
+def add_sentiment(ledger: Ledger, *rows: tuple[str | None, int, float], texts: Sequence[int] | None = None) -> None:
+    """Rows of (instrument, event_time, score).
+
+    Args:
+        texts: equal numbers for equal texts; by default all differ.
+    """
     words = dict.fromkeys(("label", "scorer"), np.array(["x"] * len(rows), dtype=object))
     values = {
         **words,
@@ -75,6 +80,7 @@ def add_sentiment(ledger: Ledger, *rows: tuple[str | None, int, float]) -> None:
         "event_time": np.array([row[1] for row in rows]),
         "score": np.array([row[2] for row in rows]),
         "uncertainty": np.zeros(len(rows)),
+        "text_hash": np.arange(len(rows)) if texts is None else np.array(texts, np.int64),
     }
     ledger.append("sentiment", to_arrow("sentiment", values))
 
@@ -192,6 +198,44 @@ def test_what_came_after_the_plan_changes_nothing(ledger):
     assert all(same(again[name], first[name]) for name in first)
     assert again.keys() == first.keys()
     assert same(beside(ledger, [T0 + MINUTE])["forecast.log_har.variance"], [[3.0, NAN]])
+
+
+def test_a_text_that_a_second_vendor_passes_on_is_news_once(tmp_path: Path) -> None:
+    hour = 60 * MINUTE
+    once, twice, other = (Ledger(tmp_path / name) for name in ("once", "twice", "other"))
+    told = [("A", T0, 0.8), ("A", T0 + hour, -0.4), (None, T0, 0.5)]
+    add_sentiment(once, *told, texts=[7, 8, 7])
+    again = [("A", T0 + MINUTE, 0.8), ("A", T0 + 2 * hour, 0.8), (None, T0 + hour, 0.5)]
+    add_sentiment(twice, *told, *again, texts=[7, 8, 7, 7, 7, 7])
+    add_sentiment(other, *told, *again, texts=range(6))
+    times = [T0 + n * hour for n in range(1, 30)]
+    assert beside(twice, times) == beside(once, times)
+    assert beside(other, times) != beside(once, times)  # three more texts
+    # After 10 half-lives of 6 hours without it, it is news again.
+    later = Ledger(tmp_path / "later")
+    add_sentiment(later, ("A", T0, 0.8), ("A", T0 + 61 * hour, 0.8), texts=[7, 7])
+    fresh, gone = (beside(later, [T0 + n * hour])["sentiment.news"][0][0] for n in (62, 61))
+    assert gone == 0.0
+    assert fresh == pytest.approx(2 ** (-1 / 6))
+
+
+@given(
+    texts=st.lists(
+        st.tuples(st.sampled_from((*NAMES, None)), st.integers(0, 22), st.floats(-1, 1), st.integers(0, 1)), max_size=10
+    ),
+    cut=st.integers(1, 11),
+)
+@settings(max_examples=25)
+def test_what_is_news_does_not_depend_on_where_batches_are_cut(texts, cut, tmp_path_factory):
+    """Bars 15 hours apart, and texts between them: a text is forgotten after four bars."""
+    ledger, step = Ledger(tmp_path_factory.mktemp("tables")), 15 * 60 * MINUTE
+    if texts:
+        rows = [(name, T0 + step // 2 * at, score) for name, at, score, _ in texts]
+        add_sentiment(ledger, *rows, texts=[text for *_, text in texts])
+    times = [T0 + step * number for number in range(12)]
+    whole, parts = beside(ledger, times), [beside(ledger, times[:cut]), beside(ledger, times[cut:])]
+    for name, values in whole.items():
+        assert same(parts[0][name] + parts[1][name], values)
 
 
 @given(

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from qts import __version__
@@ -109,20 +109,26 @@ def _headlines(spark: SparkSession, ledger: Ledger, plan: Plan, batches: pa.Tabl
 
 def scored(headlines: DataFrame, scorer: str, buckets: int) -> DataFrame:
     """Rows of the sentiment table from rows of the headlines table, in as many tasks as there are buckets."""
-    rows = headlines.select(*_BESIDE, "text")
-    kinds = dict(rows.select(*_BESIDE).dtypes)
+    rows = headlines.select(*_BESIDE, _same_text("text").alias("text_hash"), "text")
+    kept = [*_BESIDE, "text_hash"]
+    kinds = dict(rows.select(*kept).dtypes)
     beside = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
 
     def score(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         model = _scorer(scorer)
         for part in parts:
             found = model.score([text if isinstance(text, str) else None for text in part["text"]])
-            yield part[list(_BESIDE)].assign(
+            yield part[kept].assign(
                 score=found.score, label=found.label, uncertainty=found.uncertainty, scorer=model.name
             )
 
     schema = f"{beside}, score double, label string, uncertainty double, scorer string"
     return rows.repartition(buckets).mapInPandas(score, schema)
+
+
+def _same_text(column: str) -> Column:
+    """A hash that texts share if they differ in case, space and punctuation alone, as vendors do who pass on a text."""
+    return F.xxhash64(F.trim(F.regexp_replace(F.lower(F.coalesce(column, F.lit(""))), r"[^\p{L}\p{N}%]+", " ")))
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from qts.market.bar import Array, IntArray
-from qts.market.sentiment.decay import FORGOTTEN, decayed
+from qts.market.sentiment.decay import FORGOTTEN, decayed, is_news
 from qts.settings import duration
 from qts.store.ledger import Ledger
 
@@ -37,7 +37,8 @@ def extras(
 
     A forecast and a regime count from the bar after the one that they were made at: live they are written after that
     bar's decision, and a replay must not know more. An index value or a text counts when its time lies strictly before
-    the bar's end.
+    the bar's end: its own, the vendor's, for a file of past texts has no other. A text that says the same as one
+    before it, of the same instrument, counts once, whoever sends it. One without an instrument is about the market.
 
     Args:
         versions: table versions of the plan; a table at -1 did not exist. That of `batches` says which batches were
@@ -118,13 +119,17 @@ def _sentiment(
     ledger: Ledger, version: int, done_at: int | None, names: Sequence[str], times: IntArray, interval: int
 ) -> dict[str, Array]:
     half_life = max(_HALF_LIFE_BARS * interval, _HALF_LIFE)
-    columns = ("instrument", "event_time", "score")
-    where = _window("event_time", times, FORGOTTEN * half_life)
+    remembered = FORGOTTEN * half_life
+    columns = ("instrument", "event_time", "score", "text_hash")
+    # Twice as far back: whether the oldest text that counts is news depends on those as long before it.
+    where = _window("event_time", times, 2 * remembered)
     frame = ledger.read("sentiment", version=version, columns=columns, where=where, done_at=done_at).to_pandas()
     shape = (len(times), len(names))
     tone, news, market = np.zeros(shape), np.zeros(shape), np.zeros(shape)
 
     def of(rows: pd.DataFrame) -> tuple[Array, Array]:
+        rows = rows.sort_values(["event_time", "score"], kind="stable")
+        rows = rows[is_news(_nanoseconds(rows["event_time"]), rows["text_hash"].to_numpy(np.int64), remembered)]
         return decayed(_nanoseconds(rows["event_time"]), rows["score"].to_numpy(np.float64), times, half_life)
 
     by_instrument = dict(list(frame.groupby("instrument", sort=False)))

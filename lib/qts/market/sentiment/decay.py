@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import exp2
 
 from qts.market.bar import Array, IntArray
@@ -38,3 +39,27 @@ def decayed(times: IntArray, scores: Array, at: IntArray, half_life: int) -> tup
         amount[row] = weight.sum()
         tone[row] = (weight * scores[known]).sum() / (1 + amount[row])
     return tone, amount
+
+
+def is_news(times: IntArray, texts: IntArray, span: int) -> npt.NDArray[np.bool_]:
+    """Which texts say something new: the same had not come within a span before.
+
+    A text that a second vendor passes on is no second piece of news. Repeats count as having come, so a text that is
+    sent again and again is news once; and what is new depends on no text that lies further back than the span.
+
+    Args:
+        times: of the texts, nanoseconds, shape (R,), in any order.
+        texts: equal numbers for equal texts, shape (R,).
+        span: nanoseconds.
+
+    Returns:
+        Shape (R,). Of equal texts of one time the first row is the news.
+
+    >>> is_news(np.array([0, 5, 5, 12]), np.array([1, 1, 2, 1]), span=6).tolist()
+    [True, False, True, True]
+    """
+    order = np.lexsort((times, texts))
+    same = (np.diff(texts[order]) == 0) & (np.diff(times[order]) <= span)
+    found = np.ones(len(times), np.bool_)
+    found[order[1:]] = ~same
+    return found

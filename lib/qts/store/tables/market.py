@@ -96,7 +96,7 @@ DECLARED = (
         "sentiment",
         "silver",
         schema(
-            {"event_time": TIME, "score": F64, "label": STR, "uncertainty": F64, "scorer": STR},
+            {"event_time": TIME, "score": F64, "label": STR, "uncertainty": F64, "scorer": STR, "text_hash": I64},
             {"instrument": STR, "provenance": STR, **POSITION, **BATCH},
         ),
         key=tuple(POSITION),
