@@ -86,9 +86,14 @@ class Batch:
     def work(self) -> tuple[dict[str, Any], Position | None]:
         """The batch's summary and the position after it (None in the train job); all but its done row is written."""
         try:
-            models = self._models()
+            champions = self._champions()
         except ModelUnavailable as error:
-            return self._without(error).work()
+            return self._amended(error, self.registry.serve(list(self.plan["champions"]))).work()
+        try:
+            models = self._models(champions)
+        except ModelUnavailable as error:
+            served = replace(self.registry.serve(list(self.plan["champions"])), down=str(error))
+            return self._amended(error, served).work()
         tried = self._tried(models.fitted)
         written: Mapping[str, int] = {}
         position: Position | None = None
@@ -102,34 +107,33 @@ class Batch:
             self._made.name(model, new)
         return self._summary(models, written), position
 
-    def _models(self) -> Models:
-        """Fits what is due. What has to be fitted has to be registered: while that cannot be, the champions go on."""
-        versions: dict[str, str | None] = dict(self.plan["champions"])
+    def _champions(self) -> dict[str, Bundle]:
+        """The plan's champions, but for those of other bars, from before `bars.decision` was changed."""
+        versions = self.plan["champions"]
         loaded = {model: self.registry.load(model, version) for model, version in versions.items() if version}
-        # A model of other bars, from before `bars.decision` was changed, says nothing of these.
-        champions = {model: bundle for model, bundle in loaded.items() if bundle.interval == self.interval}
+        return {model: bundle for model, bundle in loaded.items() if bundle.interval == self.interval}
+
+    def _models(self, champions: Mapping[str, Bundle]) -> Models:
+        """Fits what is due. What has to be fitted has to be registered: while that cannot be, the champions go on."""
         fits = Fits(self.plan, self._made)
         due = {} if self.plan["registry_down"] else fits.due(champions, self.start.survey, self.start.tried)
         fitted = fits.make(self.spark(), self._bars(), self.start.survey, champions, due) if due else {}
-        versions |= {model: new.version for model, new in fitted.items() if new.promoted}
-        used = {m: v for m, v in versions.items() if v and (m in champions or (m in fitted and fitted[m].promoted))}
+        used = {model: self.plan["champions"][model] for model in self.plan["champions"] if model in champions}
+        used |= {model: new.version for model, new in fitted.items() if new.promoted}
         return Models(used, {model: self.registry.load(model, version) for model, version in used.items()}, fitted)
 
-    def _without(self, error: ModelUnavailable) -> Batch:
-        """The batch anew, without fits, by what can be served: the registry went down after the plan was made.
+    def _amended(self, error: ModelUnavailable, served: Served) -> Batch:
+        """The batch by another plan, for a version that it names is gone, or the registry went down since.
 
         Raises:
-            ModelUnavailable: there is nothing to go on with, or this was tried before, or the batch had begun to write
-                by its plan. Then it has to wait for the registry.
+            ModelUnavailable: there is nothing to go on with, or the plan was amended before, or the batch had begun to
+                write by it. Then it has to wait for the registry.
         """
-        begun = self.log.wrote(self.number, "forecasts")
-        if self.log.job == "train" or begun or self.plan["registry_down"]:
+        nothing = bool(served.down) and (self.log.job == "train" or not any(served.versions.values()))
+        if nothing or self.plan.get("amended") or self.log.wrote(self.number, "forecasts"):
             raise error
-        served = replace(self.registry.serve(list(self.plan["champions"])), down=str(error))
-        if not any(served.versions.values()):
-            raise error
-        plan = self.log.amend(self.number, {**self.plan, **models_of(served)})
-        return replace(self, plan=plan)
+        plan = {**self.plan, **models_of(served), "amended": True}
+        return replace(self, plan=self.log.amend(self.number, plan))
 
     @property
     def _made(self) -> Versions:

@@ -138,10 +138,14 @@ class _Batch:
         survey = Survey.of(bars)
         before, tried = self._before()
         try:
-            version, fitted = self._version(bars, survey, tried)
+            champion = self._champion()
+        except ModelUnavailable as error:
+            return self._amended(error, self.registry.serve([MODEL])).work()
+        try:
+            version, fitted = self._version(bars, survey, champion, tried)
             parameters = dict(self.registry.load(MODEL, version).parameters) if version is not None else {}
         except ModelUnavailable as error:
-            return self._without(error).work()
+            return self._amended(error, replace(self.registry.serve([MODEL]), down=str(error))).work()
         standing, rows = before, 0
         if version is not None:
             found = self._filter(bars, parameters, version, before)
@@ -175,19 +179,18 @@ class _Batch:
         state = self.log.load_state(self.number - 1)
         return json.loads(state.get("filters", b"{}")), json.loads(state.get("tried", b"{}"))
 
-    def _without(self, error: ModelUnavailable) -> _Batch:
-        """The batch anew, without a fit, by what can be served: the registry went down after the plan was made.
+    def _amended(self, error: ModelUnavailable, served: Served) -> _Batch:
+        """The batch by another plan, for the version that it names is gone, or the registry went down since.
 
         Raises:
-            ModelUnavailable: there is nothing to go on with, or this was tried before, or the batch had begun to write
-                by its plan. Then it has to wait for the registry.
+            ModelUnavailable: there is nothing to go on with, or the plan was amended before, or the batch had begun to
+                write by it. Then it has to wait for the registry.
         """
-        if self.plan["registry_down"] or self.log.wrote(self.number, "regimes"):
+        nothing = bool(served.down) and served.versions[MODEL] is None
+        if nothing or self.plan.get("amended") or self.log.wrote(self.number, "regimes"):
             raise error
-        served = replace(self.registry.serve([MODEL]), down=str(error))
-        if served.versions[MODEL] is None:
-            raise error
-        return replace(self, plan=self.log.amend(self.number, {**self.plan, **_model_of(served)}))
+        plan = {**self.plan, **_model_of(served), "amended": True}
+        return replace(self, plan=self.log.amend(self.number, plan))
 
     def _alerts(self) -> list[dict[str, str]]:
         refused = {MODEL: self.plan["refused"]} if self.plan["refused"] else {}
@@ -195,15 +198,21 @@ class _Batch:
         wrong = about_models(served, "Regimes are by the last champion.")
         return self.alerts.settle(self.number, datetime.fromisoformat(self.plan["now"]), wrong)
 
-    def _version(self, bars: DataFrame, survey: Survey, tried: Mapping[str, int]) -> tuple[str | None, Fitted | None]:
-        """The version to filter by, and what was fitted now."""
+    def _champion(self) -> Bundle | None:
+        """The plan's champion, unless it is of other bars, from before `bars.decision` was changed."""
         version = self.plan["champion"]
-        champion = self.registry.load(MODEL, version) if version is not None else None
-        if champion is not None and champion.interval != duration(self.plan["interval"]):
-            version, champion = None, None  # of other bars, from before `bars.decision` was changed
+        found = self.registry.load(MODEL, version) if version is not None else None
+        return found if found is not None and found.interval == duration(self.plan["interval"]) else None
+
+    def _version(
+        self, bars: DataFrame, survey: Survey, champion: Bundle | None, tried: Mapping[str, int]
+    ) -> tuple[str | None, Fitted | None]:
+        """The version to filter by, and what was fitted now."""
         # What is fitted has to be registered; while that cannot be, the last champion goes on.
         fitted = None if self.plan["registry_down"] else self._fit(bars, survey, champion, tried)
-        return fitted.version if fitted is not None and fitted.promoted else version, fitted
+        if fitted is not None and fitted.promoted:
+            return fitted.version, fitted
+        return self.plan["champion"] if champion is not None else None, fitted
 
     @property
     def _versions(self) -> Versions:
@@ -211,6 +220,8 @@ class _Batch:
 
     def _fit(self, bars: DataFrame, survey: Survey, champion: Bundle | None, tried: Mapping[str, int]) -> Fitted | None:
         """Fits what is due, if anything is; what an interrupted batch made is taken as it is."""
+        if champion is None and self.plan["refused"]:
+            return None  # for somebody to look into, not to be replaced in silence
         counts, held = survey.bars, dict(champion.parameters) if champion is not None else {}
         enough = [name for name, count in counts.items() if count >= self.conf.min_history]
         seen = {name: max(held[name]["seen"] + 1, tried.get(name, 0)) for name in held}
