@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qts.forecast.har import log_means
+from qts.forecast.averages import log_means
 from qts.forecast.history import History
 from qts.forecast.memory import Memory
 from qts.forecast.registry import build

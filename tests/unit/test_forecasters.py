@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from qts.errors import ConfigError
+from qts.forecast.averages import rolling_mean
 from qts.forecast.base import UNFITTED, Forecast, Forecaster
-from qts.forecast.har import rolling_mean
 from qts.forecast.history import History, variance_floor
 from qts.forecast.registry import build, names
 from qts.forecast.scores import Score, log_score, qlike

@@ -99,7 +99,7 @@ def test_a_series_that_does_not_carry_a_model_gets_a_simpler_one(
 
 def test_few_bars_fall_back_too() -> None:
     short = _history(90, 1)
-    for name, needed in (("garch", "100 needed"), ("hexp_leverage", "too few")):
+    for name, needed in (("garch", "100 needed"), ("hexp_leverage", "82 needed"), ("log_hexp", "80 needed")):
         (params,) = build([name])[name].fit(short.first(np.array([70])))
         assert params["method"] == "ewma"
         assert needed in params["fallback"]

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable
 from qts.errors import ConfigError, did_you_mean
 from qts.forecast.base import Forecaster
 from qts.forecast.ewma import Ewma
-from qts.forecast.har import LogHar
 from qts.forecast.naive import Naive
 from qts.forecast.prices import price_forecasters
 from qts.forecast.rls import HarRls
 from qts.forecast.scale import ScaleForecaster
 from qts.forecast.volatility.forecasters import FORECASTERS
 
-_SCALES: tuple[type[ScaleForecaster], ...] = (Naive, Ewma, LogHar, HarRls, *FORECASTERS)
+_SCALES: tuple[type[ScaleForecaster], ...] = (Naive, Ewma, HarRls, *FORECASTERS)
 _KNOWN: dict[str, Callable[[], Forecaster]] = {**{model.name: model for model in _SCALES}, **price_forecasters()}
 
 

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from qts.forecast.averages import log_means
 from qts.forecast.base import CannotFit, Params
-from qts.forecast.har import LogHar, log_means
 from qts.forecast.history import History
 from qts.forecast.memory import KEPT, Memory
 from qts.forecast.scale import ScaleForecaster
+from qts.forecast.volatility.forecasters import LogHar
 from qts.market.bar import Array
 
 #: Weights of a bar against the one after it: the evidence of about 100, 200, 500 bars, or of all alike.

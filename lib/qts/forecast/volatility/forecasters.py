@@ -10,14 +10,13 @@ import numpy as np
 
 from qts.forecast.base import CannotFit, Params
 from qts.forecast.ewma import Ewma
-from qts.forecast.har import LogHar
 from qts.forecast.history import History
-from qts.forecast.memory import Memory
+from qts.forecast.memory import KEPT, START, Memory
 from qts.forecast.scale import ScaleForecaster
 from qts.forecast.volatility import har
 from qts.forecast.volatility.garch import GarchFit, fit_garch
 from qts.forecast.volatility.measures import Measures
-from qts.forecast.volatility.regression import Coefficients
+from qts.forecast.volatility.regression import FEWEST, Coefficients
 from qts.market.bar import Array
 
 _FEWEST_RETURNS = 100
@@ -50,10 +49,18 @@ def _filled(values: Array | None, neutral: Array) -> Array:
 class RegressionForecaster(ScaleForecaster):
     """A model of `qts.forecast.volatility.har`, with the coefficients of the training window.
 
-    As LogHar, it gives the next return the same scale, times the ratio of squared returns to it in training.
+    In logarithms the forecast of the variance is exp(fit) times the mean of exp(error) in training (N. Duan, "Smearing
+    estimate", JASA 78, 1983). The usual lognormal correction exp(var(error) / 2) supposes normal errors: for bars of
+    one print the proxy is a squared return, whose logarithm is far from normal, and the correction would be about 3.3
+    times too large.
+
+    The target `return` has mean 0 and this variance, times the ratio of squared returns to it in training: realised
+    variance leaves out the time when a market is closed.
     """
 
-    simpler: ClassVar[type[ScaleForecaster] | None] = LogHar
+    simpler: ClassVar[type[ScaleForecaster] | None] = Ewma
+    #: Bars that it takes to fit to: those of its longest average, and 60 for a handful of coefficients.
+    bars: ClassVar[int] = KEPT + FEWEST
     rescaled: ClassVar[bool] = True
     model: ClassVar[har.Regression]
     #: Columns of the history that must be known on most training bars.
@@ -61,17 +68,19 @@ class RegressionForecaster(ScaleForecaster):
 
     def coefficients(self, history: History) -> dict[str, Any]:
         """The least squares coefficients as `beta`, intercept first."""
+        if history.length[0] < self.bars:
+            raise CannotFit(f"{history.length[0]} bars, {self.bars} needed")
         for name in self.measured:
             values = getattr(history, name)
             if values is None or np.isfinite(values).mean() < 1 - _MOST_HOLES:
                 raise CannotFit(f"most bars have no {name}")
         last = len(history.variance) - 1
-        if last < 1 or np.ptp(history.variance[:, 0]) == 0:
-            raise CannotFit("the variance is constant" if last >= 1 else f"{last + 1} bars")
+        if np.ptp(history.variance[:, 0]) == 0:
+            raise CannotFit("the variance is constant")
         with np.errstate(over="ignore", invalid="ignore"):
             beta = self.model.fit(measures_of(history), np.array([last])).beta[0, 0]
         if not np.isfinite(beta).all():
-            raise CannotFit(f"{last + 1} bars are too few, or their variances too large to square")
+            raise CannotFit("its variances are too large to square")
         return {"beta": [float(b) for b in beta]}
 
     def scales(self, params: Sequence[Params], history: History, memory: Memory) -> tuple[Array, Array]:
@@ -83,10 +92,18 @@ class RegressionForecaster(ScaleForecaster):
         return scale, scale
 
 
+class LogHar(RegressionForecaster):
+    """HAR in logarithms (Corsi, 2009; Andersen, Bollerslev and Diebold, 2007)."""
+
+    name: ClassVar[str] = "log_har"
+    model: ClassVar[har.Regression] = har.LOG_HAR
+
+
 class Har(RegressionForecaster):
     """HAR in levels (Corsi, 2009)."""
 
     name: ClassVar[str] = "har"
+    simpler: ClassVar[type[ScaleForecaster] | None] = LogHar
     model: ClassVar[har.Regression] = har.HAR
 
 
@@ -94,6 +111,8 @@ class LogHexp(RegressionForecaster):
     """HAR in logarithms on exponential averages (Bollerslev, Hood, Huss and Pedersen, 2018)."""
 
     name: ClassVar[str] = "log_hexp"
+    simpler: ClassVar[type[ScaleForecaster] | None] = LogHar
+    bars: ClassVar[int] = START + FEWEST
     model: ClassVar[har.Regression] = har.LOG_HEXP
 
 
@@ -101,6 +120,7 @@ class LogHarRs(RegressionForecaster):
     """HAR in logarithms with the day's variance split into falls and rises (Patton and Sheppard, 2015)."""
 
     name: ClassVar[str] = "log_har_rs"
+    simpler: ClassVar[type[ScaleForecaster] | None] = LogHar
     model: ClassVar[har.Regression] = har.LOG_HAR_RS
     measured: ClassVar[tuple[str, ...]] = ("semivariance_minus", "semivariance_plus")
 
@@ -109,6 +129,7 @@ class HarRs(RegressionForecaster):
     """HAR in levels with the day's variance split into falls and rises (Patton and Sheppard, 2015)."""
 
     name: ClassVar[str] = "har_rs"
+    simpler: ClassVar[type[ScaleForecaster] | None] = LogHar
     model: ClassVar[har.Regression] = har.HAR_RS
     measured: ClassVar[tuple[str, ...]] = ("semivariance_minus", "semivariance_plus")
 
@@ -117,6 +138,7 @@ class Harq(RegressionForecaster):
     """HAR whose weight on the last day shrinks with its measurement error (Bollerslev, Patton and Quaedvlieg, 2016)."""
 
     name: ClassVar[str] = "harq"
+    simpler: ClassVar[type[ScaleForecaster] | None] = LogHar
     model: ClassVar[har.Regression] = har.HARQ
     measured: ClassVar[tuple[str, ...]] = ("quarticity",)
 
@@ -125,6 +147,7 @@ class HarLeverage(RegressionForecaster):
     """HAR in logarithms with past falls of the price, after Corsi and Reno (2012); see `measures.falls`."""
 
     name: ClassVar[str] = "har_leverage"
+    simpler: ClassVar[type[ScaleForecaster] | None] = LogHar
     model: ClassVar[har.Regression] = har.HAR_LEVERAGE
 
 
@@ -132,6 +155,7 @@ class HexpLeverage(RegressionForecaster):
     """`LogHexp` with past falls of the price, as `HarLeverage` has them."""
 
     name: ClassVar[str] = "hexp_leverage"
+    simpler: ClassVar[type[ScaleForecaster] | None] = LogHar
     model: ClassVar[har.Regression] = har.HEXP_LEVERAGE
 
 
@@ -185,6 +209,7 @@ class Gjr(GarchForecaster):
 
 
 FORECASTERS: tuple[type[ScaleForecaster], ...] = (
+    LogHar,
     Har,
     LogHexp,
     HarRs,

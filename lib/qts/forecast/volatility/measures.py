@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qts.forecast.har import rolling_mean
+from qts.forecast.averages import WINDOWS, rolling_mean
 from qts.forecast.memory import Memory
 from qts.market.bar import Array
 
@@ -69,7 +69,7 @@ class Measures:
 
 def means(values: Array) -> list[Array]:
     """Means of the last day, week and month (1, 5 and 22 rows) of Corsi's HAR, shape (T, N) each."""
-    return [rolling_mean(values, window) for window in (1, 5, 22)]
+    return [rolling_mean(values, window) for window in WINDOWS]
 
 
 def exponential_means(measures: Measures) -> list[Array]:

@@ -11,6 +11,8 @@ from qts.market.bar import Array, IntArray
 
 #: Keeps features that are collinear (a constant series) solvable; far below what shows in a forecast.
 _RIDGE = 1e-12
+#: Observations that a fit needs.
+FEWEST = 60
 _CHUNK = 100_000  # fits that are solved together
 
 
@@ -37,7 +39,7 @@ class Coefficients:
 
 
 def expanding_least_squares(
-    features: Sequence[Array], target: Array, rows: IntArray, *, fewest: int = 60
+    features: Sequence[Array], target: Array, rows: IntArray, *, fewest: int = FEWEST
 ) -> Coefficients:
     """Regresses the target on an intercept and on the features of the row before, on all rows up to each of `rows`.
 
