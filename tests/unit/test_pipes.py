@@ -52,7 +52,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 @pytest.mark.parametrize("written", [_csv, _parquet])
 def test_series_come_through_a_pipe(piped, written, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    walk = np.random.default_rng(0).normal(size=20_000).cumsum()  # more than a pipe holds
+    walk = np.random.default_rng(0).normal(size=8_000).cumsum()  # more than a pipe holds
     table = pd.DataFrame({"r": walk, "x": 1.0})
     file = tmp_path / "walk.csv"
     file.write_bytes(_csv(table))
@@ -61,7 +61,7 @@ def test_series_come_through_a_pipe(piped, written, tmp_path: Path, capsys: pyte
     through = json.loads(capsys.readouterr().out)
     assert main(["regime", "fit", "--input", str(file), *options]) == 0
     assert through == json.loads(capsys.readouterr().out)
-    assert through["observations"] == 20_000
+    assert through["observations"] == 8_000
 
 
 def _params(folder: Path) -> Path:

@@ -15,7 +15,7 @@ def qlike(actual: Array, mean: Array) -> Array:
     """QLIKE loss of a variance forecast: a / f - log(a / f) - 1; 0 for a perfect one.
 
     Its ranking of models is not upset by the noise of the variance proxy. Source: A. Patton, "Volatility forecast
-    comparison using imperfect volatility proxies", Journal of Econometrics 160 (2011), equation 27.
+    comparison using imperfect volatility proxies", Journal of Econometrics 160 (2011), proposition 4 with b = -2.
 
     >>> float(qlike(np.array(2e-4), np.array(2e-4)))
     0.0
