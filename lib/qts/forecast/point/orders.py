@@ -27,6 +27,7 @@ _KPSS_5PERCENT = 0.463  # Kwiatkowski and others (1992), table 1, level stationa
 _ADF_5PERCENT = -2.86  # Fuller (1976), table 8.5.2, with a constant
 _SHORT = 20  # values below which no test of a unit root says anything
 _STEPS = 30  # Gauss-Newton
+_RANKED = 50_000  # latest values by which candidates are ranked: more tell no more and take gigabytes
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _refined(w: Array, d: int) -> Iterator[Arma | None]:
         if d == 0 and mean == 0.0:
             continue  # a level of its own is always estimated
         centred = w - mean
-        ranked = _ranked(centred, orders)
+        ranked = _ranked(centred[-_RANKED:], orders)
         for p, q, phi, theta in ranked[:_REFINED]:
             yield _estimate(centred, p, q, phi, theta, limit, mean, d)
 
