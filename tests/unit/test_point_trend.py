@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from statsmodels.tsa.arima.model import ARIMA
 
-from qts.forecast.point.base import Panel
+from qts.forecast.point.base import Panel, put_rows
 from qts.forecast.point.registry import build
 from qts.forecast.point.season import season_of
 from qts.forecast.point.trend import DampedTrend, Theta
+from qts.market.bar import State
 
 
 def _panel(values: np.ndarray, season: int = 1) -> Panel:
@@ -113,3 +114,22 @@ def test_the_ensemble_beats_no_change_on_a_trend_with_a_season(seed: int) -> Non
         name: np.abs(_mean(name, values[:108], 12, 12) - values[108:]).mean() for name in ("naive", "drift", "ensemble")
     }
     assert error["ensemble"] < 0.6 * min(error["naive"], error["drift"])
+
+
+@pytest.mark.parametrize(("first", "later"), [(120, 240), (240, 120)])
+def test_a_refit_of_some_series_may_find_other_seasons(first: int, later: int) -> None:
+    """A season that has come up brings more indices than all series had; one that is gone, fewer."""
+    rng = np.random.default_rng(7)
+    month = np.arange(240)
+    late = 100 + rng.normal(size=240) + np.where(month >= 150, 20 * np.cos(np.pi * month / 6), 0)
+    model = build(["ewma"])["ewma"]
+
+    def fitted(rows: int) -> State:
+        return model.fit(_panel(late[:rows], 12), 12).state
+
+    other = model.fit(_panel(rng.normal(size=60)), 12).state
+    twice = {key: np.repeat(value, 2, axis=0) for key, value in other.items()}
+    both = put_rows(put_rows(twice, [1], fitted(first)), [1], fitted(later))
+    wanted = model.forecast(fitted(later), 12).mean[0]
+    np.testing.assert_array_equal(model.forecast(both, 12).mean, [model.forecast(other, 12).mean[0], wanted])
+    assert len(season_of(late[:120], 12)[0]) < len(season_of(late, 12)[0])

@@ -173,9 +173,17 @@ def put_rows(state: State, index: Sequence[int] | IntArray, part: State) -> Stat
         if key.startswith("shared."):
             whole[key] = value
         else:
-            whole[key] = whole[key].copy()
-            whole[key][picked] = value
+            # The longest season of a part may be shorter or longer than that of all series.
+            wide = np.maximum(whole[key].shape[1:], value.shape[1:])
+            whole[key] = _widened(whole[key], wide).copy()
+            whole[key][picked] = _widened(value, wide)
     return whole
+
+
+def _widened(values: Array, wide: IntArray) -> Array:
+    """The same with zeros behind, up to the given lengths of all axes but the first."""
+    more = wide - values.shape[1:]
+    return np.pad(values, [(0, 0), *((0, int(count)) for count in more)]) if more.any() else values
 
 
 def save(state: State) -> bytes:
