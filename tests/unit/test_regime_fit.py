@@ -211,6 +211,46 @@ def test_saved_parameters_filter_the_same_and_appended_rows_change_nothing(tmp_p
     np.testing.assert_allclose(trained["p_calm"], whole["p_calm"], atol=1e-3)
 
 
+def test_rows_that_are_dated_are_put_in_order(tmp_path, capsys):
+    y, _ = switching_series(300, 8)
+    dated = pd.DataFrame({"Date": pd.bdate_range("2001-01-01", periods=300).strftime("%d/%m/%Y"), "r": y})
+    mess = pd.concat([dated, dated[40:50]]).sample(frac=1, random_state=0)
+    found = []
+    for name, rows in (("plain", dated), ("mess", mess)):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+        out = tmp_path / f"{name}_out.csv"
+        arguments = ("--input", tmp_path / f"{name}.csv", "--column", "r", "--states", 2, "--model", "hmm")
+        _, told, _ = run(capsys, *arguments, "--starts", 4, "--output", out)
+        found.append((told["notes"], told["log_likelihood"], pd.read_csv(out)))
+    assert found[0][0] == []
+    assert found[1][0] == [
+        "10 rows left out: they repeat another row whole.",
+        "Rows were not in order of 'Date' and have been sorted.",
+    ]
+    assert found[0][1] == found[1][1]
+    pd.testing.assert_frame_equal(found[0][2], found[1][2])
+
+
+def test_times_that_do_not_tell_rows_apart_leave_them_as_they_are(tmp_path, capsys):
+    y, _ = switching_series(300, 8)
+    pd.DataFrame({"time": np.arange(300) % 7, "r": y}).to_csv(tmp_path / "x.csv", index=False)
+    out = tmp_path / "out.csv"
+    arguments = ("--input", tmp_path / "x.csv", "--column", "r", "--states", 2, "--model", "hmm", "--starts", 2)
+    _, told, _ = run(capsys, *arguments, "--output", out)
+    assert told["notes"] == []
+    np.testing.assert_allclose(pd.read_csv(out)["r"], y)
+
+
+def test_two_values_are_no_point_masses(tmp_path, capsys):
+    """An autoregression explains them without error, at a likelihood that means nothing."""
+    values = np.random.default_rng(0).integers(0, 2, 80)
+    pd.DataFrame({"r": values}).to_csv(tmp_path / "x.csv", index=False)
+    code, told, _ = run(capsys, "--input", tmp_path / "x.csv", "--column", "r", "--states", 2, "--starts", 2)
+    assert code == 0
+    assert told["model"] == "hmm"
+    assert min(state["sd"] for state in told["states"]) > 1e-5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -60,7 +60,7 @@ def evaluate(
     refit_every: Annotated[
         int | None,
         typer.Option(
-            "--refit-every", min=1, help="Origins between two fits; by default 100, or a hundredth of a long series."
+            "--refit-every", min=1, help="Origins between two fits; by default 12 to 100, fewer where fits are quick."
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", help="csv or parquet for every single forecast.")] = None,

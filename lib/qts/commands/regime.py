@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Market regimes: fit, filter.")
 
+#: Names, in any case, of a column that says when a row was.
+_TIMES = ("timestamp", "date", "datetime", "time", "ts", "ds", "t")
 _MODELS = ("auto", "hmm", "markov_switching", "hamilton")
 
 
 @app.command("fit")
 def fit_file(
-    source: Annotated[Path, typer.Option("--input", help="csv or parquet, one observation a row, oldest first.")],
+    source: Annotated[
+        Path, typer.Option("--input", help="csv or parquet, one observation a row, oldest first or dated.")
+    ],
     column: Annotated[str, typer.Option("--column", help="The series: returns, growth rates.")],
     states: Annotated[
         int | None, typer.Option("--states", help="Number of regimes; left out: 1 to 3, by BIC.", min=1, max=8)
@@ -56,7 +60,7 @@ def fit_file(
             raise ConfigError(f"--model is {model!r}; expected {', '.join(_MODELS)}.{did_you_mean(model, _MODELS)}")
         if params is not None and (train is not None or states is not None or order is not None):
             raise ConfigError("--params brings a fitted model: leave --states, --order and --train out.")
-        table, values = _series(source, column)
+        table, values, disorder = _series(source, column)
         if params is not None:
             summary, regimes = _saved(params, values, column)
         else:
@@ -65,6 +69,7 @@ def fit_file(
             if save is not None:
                 _save(fits[0], save)
                 summary["saved"] = str(save)
+        summary["notes"] = [*disorder, *summary["notes"]]
         if output is not None:
             _write(table, column, regimes, values, output)
             summary["output"] = str(output)
@@ -89,7 +94,8 @@ def run_job(once: Once = False, config: Config = None, workdir: Workdir = None, 
     report(as_json, work)
 
 
-def _series(source: Path, column: str) -> tuple[pd.DataFrame, Any]:
+def _series(source: Path, column: str) -> tuple[pd.DataFrame, Any, list[str]]:
+    """The rows in order of time, their values, and what was mended."""
     import numpy as np
     import pandas as pd
 
@@ -97,6 +103,7 @@ def _series(source: Path, column: str) -> tuple[pd.DataFrame, Any]:
 
     table = read_table(source, "a table with a column of numbers")
     require_columns(table, [column], source)
+    table, notes = _in_order(table)
     numbers = pd.to_numeric(table[column], errors="coerce")
     bad = table[column].notna() & numbers.isna()
     if bad.any():
@@ -104,7 +111,29 @@ def _series(source: Path, column: str) -> tuple[pd.DataFrame, Any]:
             f"Column {column!r} of {source} has {int(bad.sum())} values that are no numbers, the first "
             f"{table[column][bad].iloc[0]!r}; expected numbers or empty cells."
         )
-    return table, numbers.to_numpy(np.float64)
+    return table, numbers.to_numpy(np.float64), notes
+
+
+def _in_order(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows by a column of times, where there is one that tells them apart; whole repeats of a row are left out."""
+    import pandas as pd
+
+    from qts.market.times import written_times
+
+    name = next((one for one in table.columns if str(one).strip().lower() in _TIMES), None)
+    if name is None:
+        return table, []
+    notes: list[str] = []
+    once = table[~table.duplicated()]
+    times = once[name] if pd.api.types.is_numeric_dtype(once[name]) else written_times(once[name])
+    if times.isna().any() or not times.is_unique:
+        return table, notes
+    if repeats := len(table) - len(once):
+        notes.append(f"{repeats} row{'s' * (repeats > 1)} left out: they repeat another row whole.")
+    if not times.is_monotonic_increasing:
+        notes.append(f"Rows were not in order of {str(name)!r} and have been sorted.")
+        once = once.loc[times.sort_values().index]
+    return once.reset_index(drop=True), notes
 
 
 def _fits(values: Any, states: int | None, model: str, order: int | None, starts: int, seed: int) -> list[Fit]:
@@ -194,6 +223,7 @@ def _saved(path: Path, values: Any, column: str) -> tuple[Summary, Regimes]:
         "column": column,
         "log_likelihood": float(np.nansum(density)),
         "observations": int(np.isfinite(density).sum()),
+        "notes": [],
         **_described(regimes, values),
     }
     return summary, regimes

@@ -22,6 +22,8 @@ KINDS: tuple[Kind, ...] = ("hmm", "markov_switching", "hamilton")
 _A_STATE, EXPLAINED = 10, 3.0
 #: The longest series that is tried with Hamilton's model unasked: a century of quarters.
 _SHORT_SERIES = 400
+#: Of the series' standard deviation: a model that leaves less is a point mass, its likelihood means nothing.
+_NO_SPREAD = 1e-6
 #: Optima closer than this are one.
 _SAME = 0.01
 
@@ -135,7 +137,10 @@ def choose_kind(values: Array, states: int, *, starts: int = 12, seed: int = 0) 
     y = y[np.isfinite(y)]
     if states != 2 or not 60 <= len(y) <= _SHORT_SERIES:
         return [plain]
-    other = fit(values, states, "hamilton", starts=starts, seed=seed)
+    try:
+        other = fit(values, states, "hamilton", starts=starts, seed=seed)
+    except DataError:  # such as a series of two values, that an autoregression explains without error
+        return [plain]
     lags = other.regimes.order
     later = float(np.nansum(filter_series(plain.regimes, y).log_density[lags:]))
     return sorted([plain, other], key=lambda f: f.aic if f is other else 2 * (f.parameters - later))
@@ -196,9 +201,14 @@ def _chosen(kind: Kind, found: list[Regimes], y: Array) -> Fit:
         (float(np.nansum(filter_series(model, y).log_density)), float(explained(model, y).min()), model)
         for model in found
     ]
-    scored = sorted((entry for entry in scored if np.isfinite(entry[0])), key=lambda entry: -entry[0])
+    least = _NO_SPREAD * float(y.std())
+    scored = [entry for entry in scored if np.isfinite(entry[0]) and entry[2].sd.min() > least]
+    scored.sort(key=lambda entry: -entry[0])
     if not scored:
-        raise DataError("No start of the fit led to a model. Take fewer states, or check the series for outliers.")
+        raise DataError(
+            "No start of the fit led to a model. Take fewer states, or check the series for outliers and "
+            "for values that repeat."
+        )
     best, _, model = next((entry for entry in scored if entry[1] >= EXPLAINED), scored[0])
     optima: list[float] = []
     for value, _, _ in scored:

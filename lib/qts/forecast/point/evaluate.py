@@ -22,7 +22,9 @@ from qts.market.bar import Array, IntArray
 FEWEST = 3  # values of a series that can be evaluated: two to forecast from, one to compare with
 _LONG = 30  # origins from which Diebold-Mariano runs over time; below, over series
 _FEW = 10  # series below which it runs over time in any case
-_REFIT = 100  # origins between two fits, and the parts of a series after each of which one is due
+_SOONEST, _LATEST = 12, 100  # origins between two fits
+_PART = 100  # of a long series; what adds less than such a part to the past teaches nothing
+_ROWS = 150_000  # that one model may be fitted to in all, about half a minute of all quick models together
 _SURE = 0.05  # p of a difference that is told as one, for the best of all models together
 _ALIKE = 0.03  # of Theil's U from 1
 BENCHMARK = "naive"
@@ -36,8 +38,9 @@ class Design:
         horizon: steps ahead.
         calibration: share of each series before the origins whose errors calibrate the first intervals.
         test: share of each series behind the first origin that counts; at least one whole horizon where there is room.
-        refit_every: origins between two fits; in between models are updated row by row. By default 100, or a hundredth
-            of the longest series: what adds less than that to the past teaches nothing, and a fit costs all of it.
+        refit_every: origins between two fits; in between models are updated row by row. By default 12 to 100, as few as
+            make all fits take less than a minute, or a hundredth of the longest series: what adds less than that to the
+            past teaches nothing, and a fit costs all of it.
     """
 
     horizon: int
@@ -54,9 +57,17 @@ class Design:
                 "between 0 and 1 that add up to 1 at most."
             )
 
-    def every(self, lengths: IntArray) -> int:
-        """Origins between two fits."""
-        return max(_REFIT, int(lengths.max()) // _REFIT) if self.refit_every is None else self.refit_every
+    def every(self, lengths: IntArray, origins: int) -> int:
+        """Origins between two fits.
+
+        Args:
+            lengths: of all series, shape (N,).
+            origins: from the first to the last.
+        """
+        if self.refit_every is not None:
+            return self.refit_every
+        affordable = -(-origins * int(lengths.sum()) // _ROWS)
+        return max(min(max(affordable, _SOONEST), _LATEST), int(lengths.max()) // _PART)
 
     def starts(self, lengths: IntArray) -> tuple[IntArray, IntArray]:
         """Rows of the first origin and of the first that counts, shape (N,) each."""
@@ -229,7 +240,7 @@ def evaluate(
     begin, first = design.starts(lengths)
     now = np.array([one.times[row - 1] for one, row in zip(series, first, strict=True)], np.int64)
     early, late = int((first - begin).max()), int((lengths - first).max())
-    horizon, every = design.horizon, design.every(lengths)
+    horizon, every = design.horizon, design.every(lengths, early + late)
     actual, at = outcomes(series, first - early, early + late, horizon)
     judged = {}
     for name, model in {BENCHMARK: Naive(), **models}.items():
