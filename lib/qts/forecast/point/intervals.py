@@ -41,12 +41,17 @@ class Lanes:
         state = self._conformal.start(self.series * self.horizon)
         window, at = state["scores"], state["at"]
         for h in range(self.horizon):
+            own, when = scores[:, :, h], known_at[:, :, h]
             for moment in np.unique(now):
-                known = scores[:, :, h][np.isfinite(scores[:, :, h]) & (known_at[:, :, h] <= moment)]
+                there = np.isfinite(own) & (when <= moment)
+                known = own[there]
+                thinned: dict[int, Array] = {}
                 for n in np.flatnonzero(now == moment):
-                    mine = scores[:, n, h][np.isfinite(scores[:, n, h]) & (known_at[:, n, h] <= moment)][-_WINDOW:]
-                    borrowed = _thinned(known, _POOL - len(mine))
-                    lane, both = n * self.horizon + h, np.concatenate([borrowed, mine])[-_WINDOW:]
+                    mine = own[:, n][there[:, n]][-_WINDOW:]
+                    lacking = max(_POOL - len(mine), 0)
+                    if lacking not in thinned:
+                        thinned[lacking] = _thinned(known, lacking)
+                    lane, both = n * self.horizon + h, np.concatenate([thinned[lacking], mine])[-_WINDOW:]
                     window[lane, : len(both)] = both
                     at[lane] = len(both) % _WINDOW
         return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from qts.forecast.point.linear import Coefficients, LinearModel
 from qts.forecast.point.simple import smoothing_weight
 from qts.market.bar import Array
 
-_STARTS = ((0.3, 0.1, 0.9), (0.8, 0.5, 0.95))  # level, trend as a share of it, damping
+_STARTS = tuple(product((0.2, 0.5, 0.9), (0.05, 0.2, 0.6), (0.85, 0.95)))  # level, trend as a share of it, damping
 _BOUNDS = ((0.01, 1.0), (0.0, 1.0), (0.8, 0.98))  # of the damping as Hyndman and Athanasopoulos have it, section 8.2
 _BURNED = 12  # first errors that do not count, for the trend starts at none
 
@@ -61,8 +62,8 @@ class DampedTrend(LinearModel):
             error = lfilter([1.0, -ar], np.concatenate([[1.0], ma]), change)[begin:]
             return float(error @ error)
 
-        tried = [minimize(loss, np.array(start), method="L-BFGS-B", bounds=_BOUNDS) for start in _STARTS]
-        ar, ma = _process(*min(tried, key=lambda found: float(found.fun)).x)
+        start = min(map(np.array, _STARTS), key=loss)
+        ar, ma = _process(*minimize(loss, start, method="L-BFGS-B", bounds=_BOUNDS).x)
         return Coefficients(np.array([1 + ar, -ar]), ma)
 
 
