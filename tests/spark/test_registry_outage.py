@@ -124,12 +124,16 @@ def test_a_registry_that_is_down_stops_nothing_that_has_begun(
             summary = run(settings)
             assert [alert["code"] for alert in summary["alerts"]] == ["registry_down"]
             assert "not a database" in summary["alerts"][0]["message"]
+        assert run(settings)["batch"] == 2  # no new bar, no new batch
     assert told(settings, job)[1:] == [(1, "registry_down", "warning", False)]  # one, not one a batch
     each = 2 * (2 if job == "forecast" else 1)
     assert Ledger(settings.tables).read(table).num_rows == rows + 2 * each
+    assert run(settings)["alerts"] == []  # nor is one needed for the alert to end
+    assert told(settings, job)[1:] == [(1, "registry_down", "warning", True)]
+    assert run(settings)["batch"] == 3
     add_bars(settings, 162, 163)
     assert run(settings)["alerts"] == []
-    assert told(settings, job)[1:] == [(1, "registry_down", "warning", True)]
+    assert Ledger(settings.tables).read(table).num_rows == rows + 3 * each
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -147,8 +151,7 @@ def test_a_fit_that_cannot_be_registered_waits_while_the_champion_goes_on(job: s
     rows = Ledger(settings.tables).read(table).to_pandas()
     assert rows["version"].unique().tolist() == ["1"]
     assert rows["batch_id"].max() == 1
-    add_bars(settings, 185, 186)
-    after = run(settings)
+    after = run(settings)  # what waited is done without a new bar
     assert (after["mlflow_runs"], after["alerts"]) == (1, [])
     registered = Tracking(settings.tracking_uri, "qts").client.get_registered_model(model)
     assert 2 in map(int, registered.aliases.values())

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from qts.errors import ModelRefused, ModelUnavailable
 from qts.logs import logger
-from qts.mlops.registry import Served
+from qts.mlops.registry import Registry, Served
 from qts.pipeline.batches import BatchLog
 
 CLEARED = "cleared"
@@ -75,6 +75,11 @@ class Alerts:
         self._opened()[alert.code] = alert_id
         logger().warning("alert", job=self.log.job, code=alert.code, message=alert.message)
 
+    @property
+    def any_open(self) -> bool:
+        """Whether an alert was raised and not cleared."""
+        return bool(self._opened())
+
     def _opened(self) -> dict[str, str]:
         """Alerts that were raised and not cleared, by code."""
         if self._open is None:
@@ -102,6 +107,14 @@ def about_models(served: Served, meanwhile: str) -> list[Alert]:
     if served.refused:
         found.append(Alert(MODEL_REFUSED, "error", f"{' '.join(served.refused.values())} {meanwhile}"))
     return found
+
+
+def mended(alerts: Alerts, registry: Registry, models: Sequence[str]) -> bool:
+    """Whether an alert is open and the registry has all champions again: then what waited for it can be done."""
+    if not alerts.any_open:
+        return False
+    served = registry.serve(models)
+    return not (served.down or served.refused)
 
 
 def batches(next_batch: Callable[[], dict[str, Any]], alerts: Alerts, *, once: bool, trigger: int) -> dict[str, Any]:

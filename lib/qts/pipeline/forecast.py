@@ -18,7 +18,7 @@ from qts.forecast.registry import build
 from qts.mlops.cache import ChampionCache
 from qts.mlops.registry import Registry
 from qts.mlops.tracking import Tracking
-from qts.pipeline.alerts import Alerts, batches
+from qts.pipeline.alerts import Alerts, batches, mended
 from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
 from qts.pipeline.forecast_batch import Batch, Start, models_of
 from qts.pipeline.forecast_online import Position, tried_of
@@ -88,7 +88,9 @@ class Job:
                 "config": self.settings.forecast.model_dump(mode="json"),
                 "code": __version__,
             }
-            if number and not self.fit_all and _input(plan) == _input(log.stored_plan(number - 1)):
+            models = self.settings.forecast.models
+            same = number and not self.fit_all and _input(plan) == _input(log.stored_plan(number - 1))
+            if same and not mended(self.alerts, self.registry, models):
                 raise _NothingNewError
             started.append(self._start(number, plan))
             if not started[0].survey.bars:
@@ -96,7 +98,7 @@ class Job:
                     f"There are no {plan['interval']} bars in {log.ledger.root}. Make some: `qts ingest`, then `qts "
                     "trade` or `qts bars`. The setting bars.decision says which interval is forecast."
                 )
-            served = self.registry.serve(self.settings.forecast.models)
+            served = self.registry.serve(models)
             if log.job != "train":
                 served.check()
             elif served.down:

@@ -23,7 +23,7 @@ from qts.mlops.cache import ChampionCache
 from qts.mlops.regimes import RegimeBundle
 from qts.mlops.registry import Registry, Served
 from qts.mlops.tracking import Tracking
-from qts.pipeline.alerts import Alerts, about_models, batches
+from qts.pipeline.alerts import Alerts, about_models, batches, mended
 from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
 from qts.pipeline.forecast_survey import Survey
 from qts.pipeline.history import bars_of, ended, pinned
@@ -84,7 +84,8 @@ def _next_batch(
             "config": settings.regime.model_dump(mode="json"),
             "code": __version__,
         }
-        if number and _input(plan) == _input(log.stored_plan(number - 1)):
+        same = number and _input(plan) == _input(log.stored_plan(number - 1))
+        if same and not mended(alerts, registry, [MODEL]):
             raise _NothingNewError
         if not bars_of(spark, ledger, tables, plan["interval"]).head(1):
             raise MissingInput(
