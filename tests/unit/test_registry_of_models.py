@@ -4,6 +4,7 @@ import base64
 import re
 import shutil
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,15 @@ _PARAMS = {
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     folder = tmp_path_factory.mktemp("mlflow")
     return Tracking(f"sqlite:///{folder}/made/mlflow.db", "qts", folder / "mlartifacts")
+
+
+@pytest.fixture
+def folder(tracking: Tracking, tmp_path: Path) -> Path:
+    """A folder with a database of its own; to make one takes MLflow a second, to copy one nothing."""
+    assert tracking.experiment_id
+    assert tracking.artifacts is not None
+    shutil.copy(tracking.artifacts.parent / "made" / "mlflow.db", tmp_path / "mlflow.db")
+    return tmp_path
 
 
 def test_versions_and_aliases(tracking: Tracking) -> None:
@@ -101,7 +111,7 @@ def _version(registry: Registry, number: int, level: float) -> Bundle:
     run = registry.tracking.run("forecast naive", "key")
     version = registry.register(bundle, run.info.run_id, str(number), {})
     assert version == str(number)
-    registry.tracking.client.set_registered_model_alias("qts-forecast-naive", CHAMPION, version)
+    registry.tracking.client.set_registered_model_alias("own-forecast-naive", CHAMPION, version)
     return bundle
 
 
@@ -110,18 +120,18 @@ def _file_of(folder: Path, level: float) -> Path:
     return file
 
 
-def test_what_serves_while_the_champion_is_not_to_be_had(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    cache = ChampionCache(tmp_path / "champions")
+def test_what_serves_while_the_champion_is_not_to_be_had(folder: Path) -> None:
+    uri = f"sqlite:///{folder}/mlflow.db"
+    cache = ChampionCache(folder / "champions")
 
     def registry(uri: str = uri, cache: ChampionCache | None = cache) -> Registry:
-        return Registry(Tracking(uri, "qts", tmp_path / "mlartifacts"), cache=cache, patience=0)
+        return Registry(Tracking(uri, "own", folder / "mlartifacts"), cache=cache, patience=0)
 
     running = registry()
     first = _version(running, 1, 1.25)
     assert running.serve(["naive", "log_har"]) == Served({"naive": "1", "log_har": None})
 
-    file = _file_of(tmp_path, 1.25)
+    file = _file_of(folder, 1.25)
     honest = file.read_bytes()
     file.write_bytes(honest.replace(b"1.25", b"1.75"))
     refusal = r"version 1 is not the one that was registered: its SHA-256"
@@ -140,7 +150,7 @@ def test_what_serves_while_the_champion_is_not_to_be_had(tmp_path: Path) -> None
     assert restarted.serve(["naive"]).refused == {}  # and noticed that the file is whole again
 
     _version(registry(), 2, 2.25)
-    newer = _file_of(tmp_path, 2.25)
+    newer = _file_of(folder, 2.25)
     newer.write_bytes(newer.read_bytes()[:-1])
     for served in (registry().serve(["naive"]), running.serve(["naive"]), running.serve(["naive"])):
         assert served.versions == {"naive": "1"}  # the champion never was good here
@@ -150,13 +160,13 @@ def test_what_serves_while_the_champion_is_not_to_be_had(tmp_path: Path) -> None
     assert running.load("naive", "1") == first
 
 
-def test_a_registry_that_is_down_is_stood_in_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_is_down_is_stood_in_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    cache = ChampionCache(tmp_path / "champions")
-    up = Registry(Tracking(f"sqlite:///{tmp_path}/mlflow.db", "qts", tmp_path / "mlartifacts"), cache=cache)
+    cache = ChampionCache(folder / "champions")
+    up = Registry(Tracking(f"sqlite:///{folder}/mlflow.db", "own", folder / "mlartifacts"), cache=cache)
     bundle = _version(up, 1, 1.25)
     up.serve(["naive", "log_har"])
-    down = Registry(Tracking(_closed_port(), "qts"), cache=cache)
+    down = Registry(Tracking(_closed_port(), "own"), cache=cache)
     served = down.serve(["naive", "log_har"])
     assert served.versions == {"naive": "1", "log_har": None}
     assert re.search(r"MLflow at http\S+ failed: .*Connection refused\. Check mlflow", served.down)
@@ -166,18 +176,18 @@ def test_a_registry_that_is_down_is_stood_in_for(tmp_path: Path, monkeypatch: py
         down.load("naive", "2")
     with pytest.raises(ModelUnavailable, match="Connection refused"):
         down.serve(["log_har"]).check()
-    (kept,) = (tmp_path / "champions").rglob("1-*.json")
+    (kept,) = (folder / "champions").rglob("1-*.json")
     kept.write_text(kept.read_text().replace("1.25", "1.75"))
     with pytest.raises(ModelUnavailable):
-        Registry(Tracking(_closed_port(), "qts"), cache=cache).load("naive", "1")
+        Registry(Tracking(_closed_port(), "own"), cache=cache).load("naive", "1")
 
 
-def test_a_registry_that_is_down_is_not_asked_by_every_batch(tmp_path: Path) -> None:
-    cache = ChampionCache(tmp_path / "champions")
-    registry = Registry(Tracking(f"sqlite:///{tmp_path}/mlflow.db", "qts", tmp_path / "mlartifacts"), cache=cache)
+def test_a_registry_that_is_down_is_not_asked_by_every_batch(folder: Path) -> None:
+    cache = ChampionCache(folder / "champions")
+    registry = Registry(Tracking(f"sqlite:///{folder}/mlflow.db", "own", folder / "mlartifacts"), cache=cache)
     _version(registry, 1, 1.25)
     registry.serve(["naive"])
-    database = tmp_path / "mlflow.db"
+    database = folder / "mlflow.db"
     whole = database.read_bytes()
     database.write_bytes(b"no database" * 100)
     assert "not a database" in registry.serve(["naive"]).down
@@ -226,18 +236,38 @@ def test_one_bit_of_a_models_file_is_enough(tracking: Tracking, bundle: Bundle, 
 
 def test_the_cache_keeps_the_champion_and_the_newest_version(tmp_path: Path) -> None:
     cache = ChampionCache(tmp_path / "made" / "here")
-    assert cache.champions() == {}
+    assert cache.champion("m") is None
     assert cache.load("m", "1") is None
     bundle = Bundle("naive", _DAY, {"A": _PARAMS})
     for version in ("1", "2", "3"):
         cache.keep("m", version, bundle)
         if version == "2":
-            cache.name_champions({"m": "2"})
+            cache.name_champion("m", "2")
+            cache.name_champion("other", "1")
     assert cache.load("m", "1") is None
     assert cache.load("m", "2") == cache.load("m", "3") == bundle  # the champion, and the newest
+    assert (cache.champion("m"), cache.champion("other")) == ("2", "1")
     again = Bundle("naive", _DAY, {"B": _PARAMS})
     cache.keep("m", "2", again)  # of a registry that was made anew, and counts from 1
     assert cache.load("m", "2") == again
+
+
+def test_jobs_share_the_cache(tmp_path: Path) -> None:
+    """Four threads keep, name, load and clean up the same model; none fails, and no reader sees half a file."""
+    cache, bundle = ChampionCache(tmp_path), Bundle("naive", _DAY, dict.fromkeys(map(str, range(50)), _PARAMS))
+
+    def work(seed: int) -> set[bool]:
+        seen = set()
+        for version in np.random.default_rng(seed).integers(1, 6, size=40).astype(str):
+            cache.keep("m", version, bundle)
+            cache.name_champion("m", version)
+            seen.add(cache.load("m", version) in (bundle, None))
+            seen.add(cache.champion("m") in set("12345"))
+        return seen
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set().union(*pool.map(work, range(4))) == {True}
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_what_instruments_share_is_written_once(tmp_path: Path) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
-from collections.abc import Mapping
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from qts.mlops.bundle import Bundle
 
+_CHAMPION = "champion"
+
 
 @dataclass(frozen=True)
 class ChampionCache:
     """Copies of model versions that were loaded, and which of them the champions were.
+
+    Several jobs share it: each model has a folder of its own, and files come and go as a whole.
 
     Attributes:
         folder: made when something is kept.
@@ -33,29 +37,30 @@ class ChampionCache:
         kept = place / f"{version}-{_digest(text)}.json"
         if not kept.exists():
             _write(kept, text)
-            champion = self.champions().get(name)
+            champion = self.champion(name)
             for other in set(place.glob("*.json")) - {kept}:
                 of = other.name.split("-")[0]
                 if of == version or of != champion:
-                    other.unlink()
+                    other.unlink(missing_ok=True)  # another job may have been quicker
 
     def load(self, name: str, version: str, kind: type[Bundle] = Bundle) -> Bundle | None:
         """A version, or None where it is not kept or its file was damaged."""
         for file in self._place(name).glob(f"{version}-*.json"):
-            if file.stem == f"{version}-{_digest(file.read_text(encoding='utf-8'))}":
-                return kind.read(file)
+            with contextlib.suppress(FileNotFoundError):  # replaced meanwhile
+                if file.stem == f"{version}-{_digest(file.read_text(encoding='utf-8'))}":
+                    return kind.read(file)
         return None
 
-    def name_champions(self, versions: Mapping[str, str]) -> None:
-        """Remembers the champions' versions by registered name."""
-        if versions != self.champions():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(self.folder / "champions.json", json.dumps(dict(versions), sort_keys=True))
+    def name_champion(self, name: str, version: str) -> None:
+        """Remembers which version the champion was."""
+        if version != self.champion(name):
+            self._place(name).mkdir(parents=True, exist_ok=True)
+            _write(self._place(name) / _CHAMPION, version)
 
-    def champions(self) -> dict[str, str]:
+    def champion(self, name: str) -> str | None:
         """What was remembered last."""
-        file = self.folder / "champions.json"
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+        file = self._place(name) / _CHAMPION
+        return file.read_text(encoding="utf-8") if file.exists() else None
 
     def _place(self, name: str) -> Path:
         return self.folder / name
@@ -67,6 +72,6 @@ def _digest(text: str) -> str:
 
 def _write(file: Path, text: str) -> None:
     """As a whole or not at all."""
-    draft = file.with_suffix(".draft")
+    draft = file.with_name(f".{uuid.uuid4().hex}")
     draft.write_text(text, encoding="utf-8")
     os.replace(draft, file)

@@ -131,7 +131,7 @@ class Registry:
         with reachable(self.tracking.uri):
             self.tracking.client.set_registered_model_alias(name, alias, version)
         if self.cache is not None and alias == CHAMPION:
-            self.cache.name_champions({**self.cache.champions(), name: version})
+            self.cache.name_champion(name, version)
 
     def drop_alias(self, model: str, alias: str) -> None:
         with reachable(self.tracking.uri):
@@ -151,7 +151,6 @@ class Registry:
         down, or a champion's file is gone or was tampered with, this machine's copy of the last good one serves.
         """
         champions, down = self._champions(models)
-        last = self.cache.champions() if self.cache is not None else {}
         versions: dict[str, str | None] = {}
         refused: dict[str, str] = {}
         for model, champion in champions.items():
@@ -162,13 +161,13 @@ class Registry:
             if problem and not down:
                 refused[model] = problem
             if not self._holds(model, champion):
-                known = last.get(self.registered_name(model))
+                known = self._last(model)
                 if known is not None:
                     self._problem(model, known)
                 versions[model] = known if known is not None and self._holds(model, known) else None
-        if self.cache is not None:
-            good = {self.registered_name(model): version for model, version in versions.items() if version is not None}
-            self.cache.name_champions({**last, **good})
+        for model, version in versions.items():
+            if self.cache is not None and version is not None:
+                self.cache.name_champion(self.registered_name(model), version)
         return Served(versions, down, refused)
 
     def _champions(self, models: Sequence[str]) -> tuple[dict[str, str | None], str]:
@@ -184,8 +183,11 @@ class Registry:
                 self._down = None
                 versions = {model: found.get(self.registered_name(model), {}).get(CHAMPION) for model in models}
                 return {model: None if v is None else str(v) for model, v in versions.items()}, ""
-        known = self.cache.champions() if self.cache is not None else {}
-        return {model: known.get(self.registered_name(model)) for model in models}, self._down[0]
+        return {model: self._last(model) for model in models}, self._down[0]
+
+    def _last(self, model: str) -> str | None:
+        """The last good champion that this machine knows."""
+        return None if self.cache is None else self.cache.champion(self.registered_name(model))
 
     def _problem(self, model: str, version: str) -> str:
         """Loads a version. Why it is not the registry's file, else empty: `_holds` tells if a copy stands in for it."""
