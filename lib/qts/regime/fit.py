@@ -97,7 +97,7 @@ def fit(
 
 
 def choose_states(values: Array, most: int = 3, kind: Kind = "hmm", *, starts: int = 12, seed: int = 0) -> Fit:
-    """The fit with the lowest BIC among 1 (`hamilton`: 2) to `most` states, each of which explains some observations.
+    """The fit with the lowest BIC among 1 to `most` states, each of which explains some observations.
 
     The criterion is the usual guide though its theory does not hold here: with one state the transition probabilities
     are not identified. Source: J. Psaradakis and N. Spagnolo, "On the Determination of the Number of Regimes in
@@ -105,19 +105,23 @@ def choose_states(values: Array, most: int = 3, kind: Kind = "hmm", *, starts: i
 
     Raises:
         DataError: see `fit`; a number of states that the series is too short for is not tried.
+        ConfigError: a model with lags, whose search over the histories of three states takes many minutes.
     """
+    if _order(kind, None):
+        raise ConfigError(
+            f"The number of states is chosen among models without lags; say how many {kind} has: --states."
+        )
     fits = []
     y = np.asarray(values, np.float64)
-    fewest = 2 if _order(kind, None) else 1
-    for states in range(fewest, most + 1):
+    for states in range(1, most + 1):
         try:
             found = fit(values, states, kind, starts=starts, seed=seed)
         except DataError:
-            if states == fewest:
+            if states == 1:
                 raise
             continue
         # A state for one outlier pays by BIC, and takes the name of a regime from one that there is.
-        if states == fewest or explained(found.regimes, y[np.isfinite(y)]).min() >= EXPLAINED:
+        if states == 1 or explained(found.regimes, y[np.isfinite(y)]).min() >= EXPLAINED:
             fits.append(found)
     return min(fits, key=lambda f: f.bic)
 
