@@ -100,7 +100,7 @@ JOBS = {
 }
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", ["forecast", pytest.param("regime", marks=pytest.mark.slow)])
 def test_a_registry_that_is_down_stops_nothing_that_has_begun(
     job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +136,7 @@ def test_a_registry_that_is_down_stops_nothing_that_has_begun(
     assert Ledger(settings.tables).read(table).num_rows == rows + 3 * each
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", ["regime", pytest.param("forecast", marks=pytest.mark.slow)])
 def test_a_fit_that_cannot_be_registered_waits_while_the_champion_goes_on(job: str, tmp_path: Path) -> None:
     run, table, model = JOBS[job]
     settings = settings_of(tmp_path, refit_every=20)
