@@ -224,7 +224,7 @@ def test_liquid_markets_are_told_of_only_after_many_origins_and_near_one() -> No
 def test_what_has_no_figure_is_told_in_the_notes() -> None:
     still = {f"C{n}": np.full(20, 5.0) for n in range(2)}
     notes = evaluate(read_long(_long(still)), build(["drift"]), Design(6)).summary()["notes"]
-    assert notes == {"series_that_did_not_move_before_and_have_no_mase": 2, "series_too_few_for_diebold_mariano": 2}
+    assert notes == {"series_without_a_scale_for_mase": 2, "series_that_diebold_mariano_cannot_judge": 2}
     short = evaluate(read_long(_long(_walks(2, 20, 0))), build(["drift"]), Design(50))
     assert short.summary()["notes"]["series_shorter_than_the_horizon_and_two_values"] == 2
     assert short.first.tolist() == [14, 19]  # there is no room for a horizon: the usual share is forecast
@@ -234,7 +234,7 @@ def test_few_series_are_tested_over_time() -> None:
     found = evaluate(read_long(_long(_walks(2, 60, 3))), build(["drift"]), Design(2)).summary()
     assert found["origins"] < 30
     assert found["models"]["drift"]["dm_t_vs_naive"] is not None
-    assert "series_too_few_for_diebold_mariano" not in found["notes"]
+    assert "series_that_diebold_mariano_cannot_judge" not in found["notes"]
 
 
 def test_refits_are_as_many_as_a_minute_allows() -> None:

@@ -126,8 +126,8 @@ class Evaluation:
         ]
         untold = {
             "series_shorter_than_the_horizon_and_two_values": int((lengths < self.design.horizon + 2).sum()),
-            "series_that_did_not_move_before_and_have_no_mase": int(sum(unscaled)),
-            "series_too_few_for_diebold_mariano": len(self.series)
+            "series_without_a_scale_for_mase": int(sum(unscaled)),
+            "series_that_diebold_mariano_cannot_judge": len(self.series)
             if any(figures["dm_t_vs_naive"] is None for figures in found.values())
             else 0,
         }
