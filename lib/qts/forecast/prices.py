@@ -27,6 +27,8 @@ _NAMES = {
     "smoothing": "ewma",
     "local_level": "local_level",
     "local_trend": "local_trend",
+    "theta": "theta",
+    "damped": "damped",
     "arima": "arima",
     "prophet": "prophet",
     "lstm": "lstm",
