@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from qts.forecast.base import CannotFit
 from qts.forecast.point.base import Fit, Panel, Predictive
 from qts.forecast.point.spread import Spread, next_errors, size_of, start_spread, step_spread
 from qts.market.bar import Array, IntArray, State
@@ -67,14 +66,9 @@ class LocalLevel:
     def _reason(self, values: Array) -> str:
         """Why a series cannot carry this model, empty where it can."""
         known = values[np.isfinite(values)]
-        try:
-            if len(known) < self.fewest:
-                raise CannotFit(f"{len(known)} values, {self.fewest} needed")
-            if known.min() == known.max():
-                raise CannotFit("the series never moves")
-        except CannotFit as reason:
-            return f"{self.name}: {reason}"
-        return ""
+        if len(known) < self.fewest:
+            return f"{self.name}: {len(known)} values, {self.fewest} needed"
+        return f"{self.name}: the series never moves" if known.min() == known.max() else ""
 
 
 class LocalTrend(LocalLevel):
