@@ -28,6 +28,10 @@ Plan = dict[str, Any]
 _ID_LENGTH = 16
 
 
+class NothingNewError(Exception):
+    """Nothing that a job reads has come since its last batch, so there is no batch to plan."""
+
+
 @contextmanager
 def lock(checkpoint: Path) -> Iterator[None]:
     """Holds a checkpoint for this process.

@@ -15,15 +15,14 @@ from pyspark.sql import SparkSession
 from qts import __version__
 from qts.errors import MissingInput, ModelUnavailable
 from qts.forecast.registry import build
-from qts.mlops.cache import ChampionCache
 from qts.mlops.registry import Registry
-from qts.mlops.tracking import Tracking
 from qts.pipeline.alerts import Alerts, batches, mended
-from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
+from qts.pipeline.batches import BatchLog, NothingNewError, Plan, checkpoint_id, lock
 from qts.pipeline.forecast_batch import Batch, Start, models_of
 from qts.pipeline.forecast_online import Position, tried_of
 from qts.pipeline.forecast_survey import Survey, new_bars
 from qts.pipeline.history import bars_of, ended, pinned
+from qts.pipeline.models import cache_of, tracking_of
 from qts.pipeline.session import spark_session
 from qts.settings import Settings, duration
 from qts.store.ledger import Ledger
@@ -52,10 +51,6 @@ def run(settings: Settings, *, once: bool = True, train: bool = False) -> dict[s
         return batches(job.next_batch, job.alerts, once=once, trigger=settings.monitor.trigger)
 
 
-class _NothingNewError(Exception):
-    """No bar has come since the last batch."""
-
-
 class Job:
     """The job between batches: it remembers the position after the last one, and the champions.
 
@@ -69,8 +64,7 @@ class Job:
         self.settings = settings
         self.fit_all = fit_all
         self.log = BatchLog(Ledger(settings.tables), name, checkpoint_id(settings.checkpoint(name)))
-        tracking = Tracking(settings.tracking_uri, settings.mlflow.experiment, settings.workdir / "mlartifacts")
-        self.registry = Registry(tracking, cache=ChampionCache(settings.workdir / "champions"))
+        self.registry = Registry(tracking_of(settings), cache=cache_of(settings))
         self.alerts = Alerts(self.log)
         self._held: tuple[int, Position | None] | None = None
 
@@ -91,7 +85,7 @@ class Job:
             models = self.settings.forecast.models
             same = number and not self.fit_all and _input(plan) == _input(log.stored_plan(number - 1))
             if same and not mended(self.alerts, self.registry, models):
-                raise _NothingNewError
+                raise NothingNewError
             started.append(self._start(number, plan))
             if not started[0].survey.bars:
                 raise MissingInput(
@@ -107,7 +101,7 @@ class Job:
 
         try:
             plan = log.plan(number, make)
-        except _NothingNewError:
+        except NothingNewError:
             return {**log.summaries()[-1], "forecasts": 0, "mlflow_runs": 0}
         start = started[0] if started else self._start(number, plan)  # a batch that was planned before
         summary, position = Batch(number, plan, self._spark, log, self.registry, self.alerts, start).work()

@@ -17,8 +17,9 @@ from qts.forecast.history import variance_floor
 from qts.forecast.scores import loss_name
 from qts.mlops.tracking import Tracking
 from qts.pipeline.alerts import REGISTRY_DOWN, Alert, Alerts, batches
-from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
+from qts.pipeline.batches import BatchLog, NothingNewError, Plan, checkpoint_id, lock
 from qts.pipeline.history import BAR_TABLES, bars_of, ended, pinned, read_done
+from qts.pipeline.models import tracking_of
 from qts.pipeline.session import spark_session
 from qts.settings import Settings, duration
 from qts.store.ledger import Ledger
@@ -43,7 +44,7 @@ def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
     with lock(checkpoint):
         log = BatchLog(Ledger(settings.tables), "monitor", checkpoint_id(checkpoint))
         spark = spark_session(settings)
-        tracking = Tracking(settings.tracking_uri, settings.mlflow.experiment, settings.workdir / "mlartifacts")
+        tracking = tracking_of(settings)
         alerts = Alerts(log)
         return batches(
             lambda: _next_batch(settings, spark, log, tracking, alerts),
@@ -51,10 +52,6 @@ def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
             once=once,
             trigger=settings.monitor.trigger,
         )
-
-
-class _NothingNewError(Exception):
-    """Neither a bar nor a forecast has come since the last batch."""
 
 
 def _next_batch(
@@ -70,12 +67,12 @@ def _next_batch(
             "interval": settings.bars.decision,
         }
         if tables["forecasts"] < 0 or (number and _input(plan) == _input(log.stored_plan(number - 1))):
-            raise _NothingNewError
+            raise NothingNewError
         return plan
 
     try:
         plan = log.plan(number, make)
-    except _NothingNewError:
+    except NothingNewError:
         last = log.summaries()[-1] if number else {"batch": -1, "models": {}, "provenance": []}
         return {**last, "scored": 0, "health": _health(ledger)}
     summary = _Batch(number, plan, spark, log, tracking, alerts).work()

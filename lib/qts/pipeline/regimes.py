@@ -19,14 +19,13 @@ from pyspark.sql import functions as F
 from qts import __version__
 from qts.errors import MissingInput, ModelUnavailable
 from qts.mlops.bundle import Bundle
-from qts.mlops.cache import ChampionCache
 from qts.mlops.regimes import RegimeBundle
 from qts.mlops.registry import Registry, Served
-from qts.mlops.tracking import Tracking
 from qts.pipeline.alerts import Alerts, about_models, batches, mended
-from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
+from qts.pipeline.batches import BatchLog, NothingNewError, Plan, checkpoint_id, lock
 from qts.pipeline.forecast_survey import Survey
 from qts.pipeline.history import bars_of, ended, pinned
+from qts.pipeline.models import cache_of, tracking_of
 from qts.pipeline.regime_buckets import FILTERED, FITTED, INPUT, FilterBucket, FitBucket
 from qts.pipeline.regime_versions import MODEL, Fitted, Versions
 from qts.pipeline.session import spark_session
@@ -55,8 +54,7 @@ def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
     with lock(checkpoint):
         log = BatchLog(Ledger(settings.tables), "regime", checkpoint_id(checkpoint))
         spark = spark_session(settings)
-        tracking = Tracking(settings.tracking_uri, settings.mlflow.experiment, settings.workdir / "mlartifacts")
-        registry = Registry(tracking, "regime", RegimeBundle, ChampionCache(settings.workdir / "champions"))
+        registry = Registry(tracking_of(settings), "regime", RegimeBundle, cache_of(settings))
         alerts = Alerts(log)
         return batches(
             lambda: _next_batch(settings, spark, log, registry, alerts),
@@ -64,10 +62,6 @@ def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
             once=once,
             trigger=settings.regime.trigger,
         )
-
-
-class _NothingNewError(Exception):
-    """No bar has come since the last batch."""
 
 
 def _next_batch(
@@ -86,7 +80,7 @@ def _next_batch(
         }
         same = number and _input(plan) == _input(log.stored_plan(number - 1))
         if same and not mended(alerts, registry, [MODEL]):
-            raise _NothingNewError
+            raise NothingNewError
         if not bars_of(spark, ledger, tables, plan["interval"]).head(1):
             raise MissingInput(
                 f"There are no {plan['interval']} bars in {ledger.root}. Make some: `qts ingest`, then `qts trade` or "
@@ -98,7 +92,7 @@ def _next_batch(
 
     try:
         plan = log.plan(number, make)
-    except _NothingNewError:
+    except NothingNewError:
         return {**log.summaries()[-1], "regimes": 0, "fitted": 0, "mlflow_runs": 0}
     return _Batch(number, plan, spark, log, registry, alerts).work()
 

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from qts import __version__
 from qts.market.sentiment.scorer import LABELS, Scorer, build
 from qts.pipeline.alerts import Alerts, batches
-from qts.pipeline.batches import BatchLog, Plan, checkpoint_id, lock
+from qts.pipeline.batches import BatchLog, NothingNewError, Plan, checkpoint_id, lock
 from qts.pipeline.history import pinned
 from qts.pipeline.session import spark_session
 from qts.settings import Settings
@@ -51,10 +51,6 @@ def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
         return batches(lambda: _next_batch(settings, log, scorer), Alerts(log), once=once, trigger=trigger)
 
 
-class _NothingNewError(Exception):
-    """No ingest batch with headlines has ended since the last batch."""
-
-
 def _next_batch(settings: Settings, log: BatchLog, scorer: Scorer) -> dict[str, Any]:
     ledger, number = log.ledger, log.last_done() + 1
     before = log.stored_plan(number - 1)["tables"]["batches"] if number else -1
@@ -62,12 +58,12 @@ def _next_batch(settings: Settings, log: BatchLog, scorer: Scorer) -> dict[str, 
     def make() -> Plan:
         tables = pinned(ledger, ("headlines", "batches"))
         if tables["headlines"] < 0 or not _ended_between(ledger, before, tables["batches"]).num_rows:
-            raise _NothingNewError
+            raise NothingNewError
         return {"tables": tables, "config": settings.sentiment.model_dump(mode="json"), "code": __version__}
 
     try:
         plan = log.plan(number, make)
-    except _NothingNewError:
+    except NothingNewError:
         return {"batch": number - 1, "scored": 0, "labels": dict.fromkeys(LABELS, 0), "scorer": scorer.name}
     spark = spark_session(settings)
     if ledger.transaction("sentiment", log.checkpoint) < number:
