@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,8 +30,6 @@ def _weekly(rows: int) -> np.ndarray:
 
 
 def test_prophet_forecasts_what_its_library_does_and_falls_back() -> None:
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import prophet
@@ -46,6 +46,35 @@ def test_prophet_forecasts_what_its_library_does_and_falls_back() -> None:
     assert (found.mean[1] == 3).all()
     assert (found.mean[2] == 4).all()
     assert (found.sd > 0).all()
+
+
+def test_prophet_is_as_unsure_of_the_trend_as_its_library() -> None:
+    rng = np.random.default_rng(3)
+    values = (np.repeat([0.2, -0.3, 0.5], 70) + 0.1 * rng.normal(size=210)).cumsum()[:, None]
+    at, ahead = _DAYS[0] + np.arange(210) * (_DAYS[1] - _DAYS[0]), 60
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own use of pandas
+        import prophet
+
+        fit = Prophet().fit(_panel(values, at), ahead)
+        theirs = prophet.Prophet(uncertainty_samples=8000).fit(
+            pd.DataFrame({"ds": pd.to_datetime(at), "y": values[:, 0]}), seed=0
+        )
+        np.random.seed(4)  # noqa: NPY002 - the generator that the library draws from
+        drawn = theirs.predictive_samples(theirs.make_future_dataframe(ahead, include_history=False))["trend"]
+    variance = Prophet().forecast(fit.state, ahead).sd[0] ** 2
+    growth, expected = variance - variance[0], drawn.var(axis=1) - drawn[0].var()
+    np.testing.assert_allclose(np.sqrt(growth[9:]), np.sqrt(expected[9:]), rtol=0.1)
+    assert growth[-1] > 0
+
+
+def test_prophets_intervals_hold_what_they_say_where_its_fit_looks_too_good() -> None:
+    walks = np.random.default_rng(5).normal(size=(126, 40)).cumsum(axis=0)
+    state = Prophet().fit(_panel(walks[:120], _DAYS), 6).state
+    said = Prophet().forecast(state, 6)
+    came, low, high = walks[120:].T, said.quantile(0.025), said.quantile(0.975)
+    inside = (came > low) & (came < high)
+    assert 0.88 <= inside.mean() <= 0.99  # by the errors inside the fit: .73
 
 
 def test_prophet_on_whole_numbers_takes_the_season_that_is_given() -> None:
