@@ -115,6 +115,8 @@ def test_matured_forecasts_are_scored_once(spark: SparkSession, workdir: Setting
     tracking = Tracking(workdir.tracking_uri, "qts")
     (run,) = tracking.client.search_runs([tracking.experiment_id], "tags.`qts.job` = 'monitor'")
     assert run.data.tags["qts.provenance"] == "real,simulated_path"
+    assert "forecast_scores" in run.data.tags["mlflow.note.content"]
+    assert run.info.status == "FINISHED"
     steps = [metric.step for metric in tracking.client.get_metric_history(run.info.run_id, "variance.rmse")]
     assert steps == [0, 1]
 

@@ -13,6 +13,8 @@ import pytest
 
 from qts.backtest.scenario import WINDOWS
 from qts.cli import main
+from qts.pipeline.models import tracking_of
+from qts.settings import Settings
 from qts.store.ledger import Ledger
 
 
@@ -118,6 +120,28 @@ def test_parts_of_a_file_are_studies_of_their_own(tmp_path: Path, capsys: pytest
     found = [run(tmp_path, capsys, "--strategies", "Flat,BuyAndHold", *part) for part in parts]
     assert [each["trials"] for each in found] == [2, 2, 2, 4]
     assert len({each["report"] for each in found}) == len({each["mlflow_run"] for each in found}) == len(parts)
+
+
+def test_a_studys_run_says_what_came_of_it_and_holds_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(tmp_path, capsys, "--strategies", "Flat,BuyAndHold")
+    tracking = tracking_of(Settings(workdir=tmp_path / "work"))
+    parent = tracking.client.get_run(found["mlflow_run"])
+    assert parent.info.artifact_uri.startswith((tmp_path / "work" / "mlartifacts").as_uri())
+    report = tracking.client.download_artifacts(found["mlflow_run"], "report.html")
+    assert Path(report).read_bytes() == Path(found["report"]).read_bytes()
+    told = parent.data.tags["mlflow.note.content"]
+    assert told.startswith(found["verdict"])
+    assert f"| {found['benchmark']['annual_return']:+.1%} |" in told
+    assert [parent.data.params["data_from"], parent.data.params["data_to"]] == found["from_to"]
+    children = tracking.client.search_runs(
+        [tracking.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'"
+    )
+    assert {(child.info.run_name, child.data.tags["qts.job"]) for child in children} == {
+        ("Flat", "backtest"),
+        ("BuyAndHold", "backtest"),
+    }
 
 
 def test_all_scenarios_are_those_that_the_bars_can_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

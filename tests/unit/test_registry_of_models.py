@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shutil
 import socket
@@ -93,6 +94,39 @@ def test_many_metrics_in_few_requests(tracking: Tracking) -> None:
     assert len(run.data.metrics) == 1500
     assert len(run.data.params) == 150
     assert run.info.status == "FINISHED"
+
+
+def test_a_run_names_its_source_and_an_experiment_its_kind(tracking: Tracking) -> None:
+    run = tracking.client.get_run(
+        tracking.run("forecast naive", "source", {"qts.job": "forecast", "mlflow.user": "me"}, 86_400_000).info.run_id
+    )
+    assert run.info.start_time == 86_400_000
+    assert run.data.tags["mlflow.source.name"] == "qts forecast"
+    assert run.data.tags["mlflow.user"] == "me"
+    tags = tracking.client.get_experiment(tracking.experiment_id).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    for name in ("forecast", "regime", "monitor", "backtest"):
+        assert f"'{name}'" in tags["mlflow.note.content"]
+    assert tracking.client.search_runs([tracking.experiment_id], "tags.\"qts.job\" = 'forecast'")  # as it says there
+
+
+def test_the_tables_that_a_run_read_are_its_data_sets(tracking: Tracking) -> None:
+    run_id = tracking.run("data", "data").info.run_id
+    for _ in range(2):  # a replay
+        tracking.read(run_id, {"bars": ("/tables/bars", 0), "bars_history": ("/tables/bars_history", 7)})
+    found = {each.dataset.name: each.dataset for each in tracking.client.get_run(run_id).inputs.dataset_inputs}
+    assert found.keys() == {"bars", "bars_history"}
+    assert json.loads(found["bars_history"].source) == {"path": "/tables/bars_history", "delta_table_version": 7}
+    assert found["bars_history"].digest.startswith("v7-")
+
+
+def test_a_run_may_fail_and_go_on(tracking: Tracking) -> None:
+    run_id = tracking.run("failed", "failed").info.run_id
+    tracking.finish(run_id, failed=True)
+    assert tracking.client.get_run(run_id).info.status == "FAILED"
+    tracking.log(run_id, metrics={"m": 1.0})
+    tracking.finish(run_id)
+    assert tracking.client.get_run(run_id).info.status == "FINISHED"
 
 
 def test_files_stay_beside_the_database(tracking: Tracking, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
+import hashlib
+import json
 import logging
 import os
 import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
 
 #: What one `log_batch` request may hold.
 _METRICS, _PARAMS, _TAGS, _TEXT = 1000, 100, 100, 6000
+#: Tags of a new experiment. Without a kind MLflow shows it as one of language models.
+_EXPERIMENT = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": (
+        "Runs of QTS. The search box takes `tags.\"qts.job\" = 'forecast'` (forecasters that were fitted), `'regime'`, "
+        "`'monitor'` (errors of the forecasts since then) or `'backtest'`, and `tags.\"qts.model\" = 'log_har'`. The "
+        "models that serve are in the registry, under the alias `champion`."
+    ),
+}
 
 
 def prepare() -> None:
@@ -144,20 +156,23 @@ class Tracking:
                 return str(found.experiment_id)
             local = self.uri.startswith("sqlite:") and self.artifacts is not None
             place = self.artifacts.absolute().as_uri() if local and self.artifacts is not None else None
-            return str(self.client.create_experiment(self.experiment, artifact_location=place))
+            return str(self.client.create_experiment(self.experiment, artifact_location=place, tags=_EXPERIMENT))
 
-    def run(self, name: str, key: str, tags: Mapping[str, str] | None = None) -> Run:
+    def run(self, name: str, key: str, tags: Mapping[str, str] | None = None, start: int | None = None) -> Run:
         """The run of this key: the one that exists, or a new one. So a replay goes on where it broke off.
 
         Args:
             name: shown in the user interface.
             key: identity, kept as the tag `qts.key`; without quotes, which MLflow's filters cannot escape.
+            tags: of a new run; `qts.job` is shown as its source.
+            start: of a new run, milliseconds since 1970-01-01 UTC; now if None.
         """
         with reachable(self.uri):
             found = self.client.search_runs([self.experiment_id], f"tags.`qts.key` = '{key}'", max_results=1)
             if found:
                 return found[0]
-            return self.client.create_run(self.experiment_id, run_name=name, tags={"qts.key": key, **(tags or {})})
+            told = {"qts.key": key, **_source((tags or {}).get("qts.job", "")), **(tags or {})}
+            return self.client.create_run(self.experiment_id, start_time=start, run_name=name, tags=told)
 
     def log(
         self,
@@ -184,6 +199,23 @@ class Tracking:
                 self.client.log_batch(run_id, all_metrics[:_METRICS], all_params[:_PARAMS], all_tags[:_TAGS])
                 del all_metrics[:_METRICS], all_params[:_PARAMS], all_tags[:_TAGS]
 
+    def read(self, run_id: str, tables: Mapping[str, tuple[str, int]]) -> None:
+        """Notes the versions of Delta tables that a run read, as its data sets; once.
+
+        Args:
+            tables: path and version by name.
+        """
+        with reachable(self.uri):
+            from mlflow.entities import Dataset, DatasetInput, InputTag
+
+            found = []
+            for name, (path, version) in tables.items():
+                source = json.dumps({"path": path, "delta_table_version": version})
+                digest = f"v{version}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+                data = Dataset(name, digest, "delta_table", source)
+                found.append(DatasetInput(data, [InputTag("mlflow.data.context", "training")]))
+            self.client.log_inputs(run_id, found)
+
     def attach(self, run_id: str, name: str, content: bytes) -> None:
         """Files an artefact with a run; again under the same name replaces it."""
         with reachable(self.uri), tempfile.TemporaryDirectory() as folder:
@@ -191,7 +223,15 @@ class Tracking:
             file.write_bytes(content)
             self.client.log_artifact(run_id, str(file))
 
-    def finish(self, run_id: str) -> None:
-        """Marks a run as finished."""
+    def finish(self, run_id: str, *, failed: bool = False) -> None:
+        """Marks a run as finished, or failed; more may be logged to it later."""
         with reachable(self.uri):
-            self.client.set_terminated(run_id, "FINISHED")
+            self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+
+
+def _source(job: str) -> dict[str, str]:
+    """What made a run, and for whom; a container's user may have no name."""
+    told = {"mlflow.source.name": f"qts {job}", "mlflow.source.type": "JOB"} if job else {}
+    with suppress(KeyError, OSError):
+        told["mlflow.user"] = getpass.getuser()
+    return told

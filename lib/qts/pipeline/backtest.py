@@ -25,9 +25,9 @@ from qts.bandit.base import Policy
 from qts.bandit.registry import BUILTIN as POLICIES
 from qts.bandit.registry import build_policy
 from qts.errors import ConfigError, DataError, did_you_mean
-from qts.mlops.tracking import Tracking
 from qts.pipeline import experiments as kept
 from qts.pipeline.deskplan import configuration
+from qts.pipeline.models import tracking_of
 from qts.risk.limits import RiskLimits
 from qts.settings import Settings
 from qts.store.ledger import Ledger
@@ -72,11 +72,10 @@ def execute(settings: Settings, market: Market) -> Summary:
     if not kept.holds(ledger, study_id):
         scenes = [(each, pieces[name][1]) for name, each in studies.items()]
         kept.keep(ledger, study_id, [(main, searched), *scenes], market)
-    tracking = Tracking(settings.tracking_uri, settings.mlflow.experiment, settings.workdir / "mlruns")
-    run_id = kept.track(tracking, study_id, main, searched, market)
     report = settings.workdir / "reports" / f"backtest-{study_id}.html"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(html(main, studies), encoding="utf-8")
+    run_id = kept.track(tracking_of(settings), study_id, main, searched, market, report.read_bytes())
     return (
         _summary(replace(main, notes=(*main.notes, *left_out)), studies, cut, market)
         | _comparison(main, settings.backtest.compare)
@@ -302,9 +301,7 @@ def _running(
 
 
 def _summary(main: Study, scenarios: dict[str, Study], cut: list[Fold], market: Market) -> Summary:
-    ends = main.times[[0, -1]] if len(main.times) else main.times
-    # A bar belongs to the day before its end, which for a daily bar is midnight.
-    days = [str((end - 1).astype("datetime64[ns]").astype("datetime64[D]")) for end in ends]
+    days = [kept.day(end) for end in (main.times[[0, -1]] if len(main.times) else ())]
     summary: Summary = {
         "trials": main.trials,
         "spa_p": main.contests["buy_and_hold"].spa_p,

@@ -10,15 +10,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from qts.backtest.experiment import Experiment, Outcome
 from qts.backtest.market import Market
 from qts.backtest.significance import sharpe
-from qts.backtest.study import Study
+from qts.backtest.study import Study, verdict
 from qts.mlops.tracking import Tracking
 from qts.store.ledger import Ledger
+
+#: How many experiments the description of a study's run shows.
+_SHOWN = 25
+#: Parameters of a study's run, and the bars whose days they are.
+_ENDS = {"data_from": 0, "data_to": -1}
 
 
 @dataclass(frozen=True)
@@ -116,9 +122,11 @@ def plain(values: Any) -> Any:
     return values
 
 
-def track(tracking: Tracking, study_id: str, study: Study, experiments: list[Experiment], market: Market) -> str:
-    """One MLflow run for the study, and a child for each experiment. Returns the run's id."""
-    parent = tracking.run(f"backtest {study_id}", f"backtest/{study_id}").info.run_id
+def track(
+    tracking: Tracking, study_id: str, study: Study, experiments: list[Experiment], market: Market, report: bytes
+) -> str:
+    """One MLflow run for the study with its report, and a child for each experiment. Returns the run's id."""
+    parent = tracking.run(f"backtest {study_id}", f"backtest/{study_id}", {"qts.job": "backtest"}).info.run_id
     at = int(datetime.now(UTC).timestamp() * 1000)
     contests = {f"spa_p_{name}": contest.spa_p for name, contest in study.contests.items()}
     tracking.log(
@@ -128,12 +136,16 @@ def track(tracking: Tracking, study_id: str, study: Study, experiments: list[Exp
             "bars": len(study.times),
             "data": market.fingerprint,
             "experiments": len(experiments),
+            **{name: day(study.times[place]) for name, place in _ENDS.items() if len(study.times)},
         },
         metrics=_finite({"trials": float(study.trials), "pbo": study.pbo, **contests}),
+        tags={"mlflow.note.content": _note(study)},
         at=at,
     )
+    tracking.attach(parent, "report.html", report)
     for outcome, experiment, evidence in zip(study.outcomes, experiments, study.evidence, strict=True):
-        tags = {"mlflow.parentRunId": parent, "qts.scenario": outcome.scenario}
+        tags = {"mlflow.parentRunId": parent, "qts.job": "backtest", "qts.kind": outcome.kind}
+        tags |= {"qts.scenario": outcome.scenario}
         child = tracking.run(outcome.name, f"backtest/{study_id}/{outcome.identity}", tags).info.run_id
         figures = {}
         if evidence:
@@ -141,10 +153,37 @@ def track(tracking: Tracking, study_id: str, study: Study, experiments: list[Exp
                 name: getattr(evidence, name) for name in ("t", "p", "deflated_sharpe", "psr", "excess_t", "excess_p")
             }
         failed = {"qts.error": outcome.error} if outcome.error else {}
-        tracking.log(child, params=parameters(experiment), metrics=_finite(figures), tags=failed, at=at)
-        tracking.finish(child)
+        told = {"mlflow.note.content": "\n\n".join(outcome.notes)} if outcome.notes else {}
+        tracking.log(child, params=parameters(experiment), metrics=_finite(figures), tags=failed | told, at=at)
+        tracking.finish(child, failed=bool(outcome.error))
     tracking.finish(parent)
     return str(parent)
+
+
+def _note(study: Study) -> str:
+    """What the page of a study's run begins with: the verdict, and the best beside buy-and-hold."""
+    judged = [(outcome.name, found) for outcome, found in zip(study.outcomes, study.evidence, strict=True) if found]
+    judged.sort(key=lambda each: -np.nan_to_num(each[1].metrics["sharpe"], nan=-math.inf))
+    rows = [(name, found.metrics, f"{found.deflated_sharpe:.2f}") for name, found in judged[:_SHOWN]]
+    rows.append(("*buy and hold*", study.benchmark_metrics, ""))
+    table = "\n".join(
+        f"| {name} | {figures['annual_return']:+.1%} | {figures['volatility']:.1%} | {figures['sharpe']:.2f} | "
+        f"{figures['max_drawdown']:.1%} | {deflated} |"
+        for name, figures, deflated in rows
+    )
+    more = f" The best {_SHOWN} of {len(judged)} are shown; each has a run of its own." if len(judged) > _SHOWN else ""
+    return (
+        f"{verdict(study)}\n\n| | a year | volatility | Sharpe | worst drawdown | deflated Sharpe |\n"
+        f"|---|---|---|---|---|---|\n{table}\n\nAll net of costs.{more} Deflated Sharpe: probability that the true "
+        "ratio is above what the best of all trials shows by luck. `spa_p_B`: p of Hansen's test that none is better "
+        "than B. `pbo`: probability of backtest overfitting. Metrics of returns, volatility and drawdowns are "
+        "fractions. `report.html` has the curves."
+    )
+
+
+def day(end: int) -> str:
+    """The day of a bar, which is before its end: for a daily bar that is midnight."""
+    return str(np.datetime64(int(end) - 1, "ns").astype("datetime64[D]"))
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from qts.errors import ModelUnavailable
 from qts.forecast.history import variance_floor
 from qts.forecast.scores import loss_name
 from qts.mlops.tracking import Tracking
+from qts.pipeline import training
 from qts.pipeline.alerts import REGISTRY_DOWN, Alert, Alerts, batches
 from qts.pipeline.batches import BatchLog, NothingNewError, Plan, checkpoint_id, lock
 from qts.pipeline.history import BAR_TABLES, bars_of, ended, pinned, read_done
@@ -26,6 +27,13 @@ from qts.store.ledger import Ledger
 from qts.store.tables import table
 
 _KEY = list(table("forecast_scores").key)
+#: What the page of a model's run in MLflow begins with.
+_NOTE = (
+    "Errors of all forecasts of **{model}** whose bar is known, whichever version made them; the table "
+    "`forecast_scores` has them one by one. A step is a batch of `qts monitor`, so the charts show how the figures "
+    "moved. Their names, units and senses are those of the runs `forecast {model}`, which tell of the same figures out "
+    "of sample, before a version served."
+)
 
 
 def run(settings: Settings, *, once: bool = True) -> dict[str, Any]:
@@ -143,10 +151,12 @@ class _Batch:
         self.tracking.log(
             run_id,
             metrics=metrics,
-            tags={"qts.provenance": ",".join(provenance)},
+            tags={"qts.provenance": ",".join(provenance), "mlflow.note.content": _NOTE.format(model=model)},
             step=self.number,
-            at=int(datetime.fromisoformat(self.plan["now"]).timestamp() * 1000),
+            at=training.at_of(self.plan),
         )
+        # It goes on with the next batch, if there is one; no run of a job that ended, or was killed, seems to be alive.
+        self.tracking.finish(run_id)
 
 
 def outcomes(bars: DataFrame, interval: int) -> DataFrame:
