@@ -20,7 +20,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import structlog
 
 from qts import cli
 from qts.pipeline.batches import lock
@@ -38,8 +37,6 @@ TIME = "2024-03-01T10:00:05Z"
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("m.yml").write_text(MAPPING)
-    yield
-    structlog.reset_defaults()
 
 
 def ingest(path: str | Path, *more: str) -> int:

@@ -152,9 +152,10 @@ model.predict(pd.read_parquet("bars.parquet")).to_parquet("out.parquet")
 
 
 def test_a_second_run_appends_nothing_and_new_bars_only_themselves(
-    first: tuple[Settings, dict[str, Any]],
+    first: tuple[Settings, dict[str, Any]], tmp_path: Path
 ) -> None:
-    settings, summary = first
+    shutil.copytree(first[0].workdir, tmp_path / "copy")  # for others read the first one after
+    settings, summary = _settings(tmp_path / "copy"), first[1]
     before = _read(settings)
     again = forecast.run(settings)
     assert again["forecasts"] == again["mlflow_runs"] == 0

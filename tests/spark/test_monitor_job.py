@@ -166,7 +166,7 @@ def test_batches_of_a_query_reach_pipeline_health(spark: SparkSession, tmp_path:
     other = stream.writeStream.queryName("trade").foreachBatch(lambda rows, _: rows.count()).trigger(availableNow=True)
     with health.noting(spark, ledger, "ingest"):
         for name, query in (("own", own), ("other", other)):
-            query.option("checkpointLocation", str(tmp_path / name)).start().awaitTermination(60)
+            query.option("checkpointLocation", str(tmp_path / name)).start().awaitTermination()
     rows = ledger.read("pipeline_health").to_pylist()
     assert [(row["job"], row["spark_batch"], row["rows_in"]) for row in rows] == [("ingest", 0, 3)]
     detail = json.loads(rows[0]["detail"])

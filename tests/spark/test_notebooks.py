@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 import pytest
+from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 from trade_help import undisturbed
 
@@ -24,10 +26,14 @@ def test_a_notebook_runs_to_its_end(spark, tmp_path_factory, monkeypatch, path):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "commit notebooks without outputs"
-    client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
-    )
-    client.execute()
+    # Over sockets of the file system, whose paths have to be short, for ports may be taken before a kernel has them. A
+    # cell takes as long as it takes: a kernel that dies is noticed.
+    with TemporaryDirectory() as sockets:
+        monkeypatch.setenv("JUPYTER_RUNTIME_DIR", sockets)
+        manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel")
+        NotebookClient(
+            notebook, km=manager, timeout=None, startup_timeout=600, resources={"metadata": {"path": str(path.parent)}}
+        ).execute()
     shown = "".join(str(cell.get("outputs")) for cell in notebook.cells)
     assert "executed again: identical" in shown
     assert shown.count("image/png") == 2

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import structlog
 from pyspark.sql import SparkSession
 
 from qts import cli
@@ -85,13 +84,6 @@ def read_only(settings: Settings) -> Iterator[None]:
                 database.execute(command.format(table))
         if command is refuse:
             yield
-
-
-@pytest.fixture(autouse=True)
-def _logs() -> Iterator[None]:
-    """The command line sends logs to a stderr that is closed after its test."""
-    yield
-    structlog.reset_defaults()
 
 
 JOBS = {
@@ -202,7 +194,6 @@ def test_without_a_copy_it_is_refused_in_one_line_and_training_mends_it(
     monkeypatch.setenv("QTS_FORECAST__MODELS", '["ewma"]')
     assert cli.main(["forecast", "--once", "--json", "--workdir", str(tmp_path)]) == 2
     said = capsys.readouterr()
-    structlog.reset_defaults()
     assert said.out == ""
     (line,) = [line for line in said.err.splitlines() if line.startswith("qts:")]
     assert "is not the one that was registered" in line

@@ -23,7 +23,7 @@ from qts.store.tables import table
 
 NAMES = ("X", "Y", "Z")
 #: Far beyond what anything here takes; only a hang gets there.
-PATIENCE = 300.0
+PATIENCE = 900.0
 
 
 def ticks(seconds: range, names: tuple[str, ...], offset: int) -> pd.DataFrame:
@@ -85,32 +85,38 @@ class Watch:
         return int(Ledger(self.settings.tables).done_batches().num_rows)
 
 
-def wait_for(what: str, holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < until, f"waited in vain for {what}"
-        time.sleep(0.2)
+#: Waits for what is named until it holds.
+Wait = Callable[[str, Callable[[], bool]], None]
 
 
 @contextmanager
-def beside(spark: Any, script: Callable[[], None]) -> Iterator[None]:
+def beside(spark: Any, script: Callable[[Wait], None]) -> Iterator[None]:
     """Runs a script in another thread while the query runs in this one, and stops the query when it ends."""
     failures: list[BaseException] = []
+    ended = threading.Event()
+
+    def wait_for(what: str, holds: Callable[[], bool]) -> None:
+        until = time.monotonic() + PATIENCE
+        while not holds():
+            assert not ended.wait(0.2), f"the query ended before there was {what}"
+            assert time.monotonic() < until, f"waited in vain for {what}"
 
     def play() -> None:
         try:
-            script()
+            script(wait_for)
         except BaseException as error:
             failures.append(error)
-        finally:
+        while not ended.wait(0.2):  # again, should the query not have begun
             for query in spark.streams.active:
                 query.stop()
 
     thread = threading.Thread(target=play)
     thread.start()
-    yield
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
     if failures:
         raise failures[0]
 
@@ -120,7 +126,7 @@ def test_a_live_market(spark, tmp_path):
     root = settings.tables
     watch = Watch(settings)
 
-    def day() -> None:
+    def day(wait_for: Wait) -> None:
         wait_for("a batch in an empty market", lambda: watch.batches() > 0)
         assert watch.last_bar() == 0
         # All instruments reach second 9, so the frontier stands in it, and the bars up to its begin close.
@@ -158,7 +164,7 @@ def test_a_live_market(spark, tmp_path):
     # instrument a file though it may be.
     for number, name in enumerate(NAMES):
         commit(root, ticks(range(14, 18), (name,), 200 + 10 * number))
-    with beside(spark, lambda: wait_for("bars after the restart", lambda: watch.last_bar("Z") >= 17)):
+    with beside(spark, lambda wait_for: wait_for("bars after the restart", lambda: watch.last_bar("Z") >= 17)):
         again = trade.run(settings, once=False)
     assert again["ticks"] == 50
     assert again["late_for_bars"] == 0

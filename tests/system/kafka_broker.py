@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from qts.pipeline.jars import ivy_folder
 
 PACKAGES = ("org.apache.kafka:kafka_2.13:4.1.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3")
 SPARK_HOME = Path(pyspark.__file__).parent
-#: Seconds that a start may take on a busy machine.
-PATIENCE = 120.0
+#: Longest wait for a broker, seconds; only one that hangs takes so long.
+PATIENCE = 900.0
 #: 22 characters of base64: any 16 bytes will do for a cluster that lives for one test.
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qk"
 
@@ -59,15 +59,19 @@ def broker_jars() -> list[Path]:
     return [*sorted((folder / "jars").glob("*.jar")), *(SPARK_HOME / "jars").glob("scala-library-*.jar")]
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+@contextmanager
+def held_ports(count: int) -> Iterator[list[int]]:
+    """Ports of loopback that nobody listens on, held so that they are given to nobody else.
+
+    A server that allows addresses to be used again, as Java's do, may listen on a port that is held thus: bound, and
+    not listened on.
+    """
+    with ExitStack() as stack:
+        holders = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for holder in holders:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("127.0.0.1", 0))
+        yield [holder.getsockname()[1] for holder in holders]
 
 
 def _properties(folder: Path, client: int, controller: int) -> str:
@@ -123,14 +127,14 @@ class Broker:
 @contextmanager
 def running_broker(folder: Path) -> Iterator[Broker]:
     """A broker with its data in an empty folder; it is stopped at the end of the `with`."""
-    client, controller = free_ports(2)
-    properties = folder / "server.properties"
-    properties.write_text(_properties(folder, client, controller))
-    java = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", ":".join(map(str, broker_jars()))]
-    formatted = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
-    subprocess.run(formatted, check=True, capture_output=True)
-    broker = Broker(f"127.0.0.1:{client}")
-    with (folder / "broker.log").open("w") as log:
+    with held_ports(2) as (client, controller), (folder / "broker.log").open("w") as log:
+        properties = folder / "server.properties"
+        properties.write_text(_properties(folder, client, controller))
+        java = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]
+        java.append(":".join(map(str, broker_jars())))
+        formatted = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+        subprocess.run(formatted, check=True, capture_output=True)
+        broker = Broker(f"127.0.0.1:{client}")
         process = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
         try:
             _await_answer(broker, process, folder / "broker.log")

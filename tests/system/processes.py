@@ -136,10 +136,10 @@ class Pipeline:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while left := members(self._process.pid):
             for process in left:
-                _kill(process)
+                kill(process)
             assert time.monotonic() < deadline, f"processes {left} outlive SIGKILL"
             time.sleep(0.05)
         self._reader.join(PATIENCE)  # nobody holds the other end any more
@@ -148,7 +148,7 @@ class Pipeline:
                 pipe.close()
 
 
-def _kill(process: int) -> None:
+def kill(process: int) -> None:
     """SIGKILL to one process, which may be gone already."""
     try:
         os.kill(process, signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyspark
-from processes import PATIENCE, ROOT, environment, members
+from processes import PATIENCE, ROOT, environment, kill, members
 
 from qts.pipeline.jars import ivy_folder
 
@@ -21,8 +20,8 @@ SPARK_HOME = Path(pyspark.__file__).parent
 LOOPBACK = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK_HOME), "SPARK_NO_DAEMONIZE": "1"}
 #: A process that lives for seconds should not spend them on optimising its code.
 QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-#: Seconds that a daemon may take to say that it is there.
-START = 120.0
+#: Longest wait for a daemon to say that it is there, seconds.
+START = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def _daemon(name: str, *arguments: str, folder: Path) -> Iterator[Path]:
     finally:
         # Its executors are in its session too.
         for left in members(process.pid):
-            os.kill(left, 9)
+            kill(left)
         process.wait()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from compare import assert_each_once, assert_same, contents, sums
-from kafka_broker import Broker, free_ports, running_broker
+from kafka_broker import Broker, held_ports, running_broker
 from processes import PATIENCE, Moment, Pipeline, environment, qts
 from small_market import settings_of, write_conf
 
@@ -153,8 +153,9 @@ def test_a_topic_that_is_not_there_or_no_broker_is_one_line(tmp_path: Path, brok
     line = refused(conf_for(tmp_path / "topic", "trade", broker.servers))
     assert "There is no topic 'trade'" in line
     assert "trades" in line
-    nobody = f"127.0.0.1:{free_ports(1)[0]}"
-    assert f"No Kafka broker answers at {nobody}" in refused(conf_for(tmp_path / "broker", "trades", nobody))
+    with held_ports(1) as (port,):
+        nobody = f"127.0.0.1:{port}"
+        assert f"No Kafka broker answers at {nobody}" in refused(conf_for(tmp_path / "broker", "trades", nobody))
 
 
 def test_messages_that_the_broker_dropped_unread_are_told(tmp_path: Path, broker: Broker) -> None:

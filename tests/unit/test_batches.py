@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -177,7 +178,8 @@ def test_a_second_process_cannot_run_on_the_same_checkpoint(tmp_path):
     command = [sys.executable, "-c", LOCKING, str(tmp_path / "checkpoint")]
     lib = str(Path(__file__).resolve().parents[2] / "lib")
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env={"PYTHONPATH": lib}, **pipes) as first:
+    environment = {**os.environ, "PYTHONPATH": lib}
+    with subprocess.Popen(command, env=environment, **pipes) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
         with pytest.raises(CheckpointInUse, match="Another process runs on checkpoint"), lock(tmp_path / "checkpoint"):
@@ -186,9 +188,7 @@ def test_a_second_process_cannot_run_on_the_same_checkpoint(tmp_path):
             pass
         first.kill()  # a process that dies leaves no lock behind
     with lock(tmp_path / "checkpoint"):
-        second = subprocess.run(
-            command, env={"PYTHONPATH": lib}, input="\n", capture_output=True, text=True, check=False, timeout=60
-        )
+        second = subprocess.run(command, env=environment, input="\n", capture_output=True, text=True, check=False)
     assert second.returncode == 2
     assert "--workdir" in second.stdout
 

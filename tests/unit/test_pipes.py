@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -25,7 +26,7 @@ def piped() -> Iterator[object]:
         reading, writing = os.pipe()
 
         def write() -> None:
-            with os.fdopen(writing, "wb") as file:
+            with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as file:
                 file.write(data)
 
         ends.append(reading)
@@ -34,10 +35,10 @@ def piped() -> Iterator[object]:
         return f"/dev/fd/{reading}"
 
     yield give
+    for end in ends:  # first, for a writer whose bytes nobody has read would wait for ever
+        os.close(end)
     for writer in writers:
         writer.join()
-    for end in ends:
-        os.close(end)
 
 
 def _csv(table: pd.DataFrame) -> bytes:

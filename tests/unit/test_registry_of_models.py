@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import shutil
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,6 +48,14 @@ def folder(tracking: Tracking, tmp_path: Path) -> Path:
     assert tracking.artifacts is not None
     shutil.copy(tracking.artifacts.parent / "made" / "mlflow.db", tmp_path / "mlflow.db")
     return tmp_path
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address that refuses connections: its port is held, so that nobody else takes it, and nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 def test_versions_and_aliases(tracking: Tracking) -> None:
@@ -194,13 +204,13 @@ def test_what_serves_while_the_champion_is_not_to_be_had(folder: Path) -> None:
     assert running.load("naive", "1") == first
 
 
-def test_a_registry_that_is_down_is_stood_in_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_is_down_is_stood_in_for(folder: Path, nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     cache = ChampionCache(folder / "champions")
     up = Registry(Tracking(f"sqlite:///{folder}/mlflow.db", "own", folder / "mlartifacts"), cache=cache)
     bundle = _version(up, 1, 1.25)
     up.serve(["naive", "log_har"])
-    down = Registry(Tracking(_closed_port(), "own"), cache=cache)
+    down = Registry(Tracking(nobody, "own"), cache=cache)
     served = down.serve(["naive", "log_har"])
     assert served.versions == {"naive": "1", "log_har": None}
     assert re.search(r"MLflow at http\S+ failed: .*Connection refused\. Check mlflow", served.down)
@@ -213,12 +223,13 @@ def test_a_registry_that_is_down_is_stood_in_for(folder: Path, monkeypatch: pyte
     (kept,) = (folder / "champions").rglob("1-*.json")
     kept.write_text(kept.read_text().replace("1.25", "1.75"))
     with pytest.raises(ModelUnavailable):
-        Registry(Tracking(_closed_port(), "own"), cache=cache).load("naive", "1")
+        Registry(Tracking(nobody, "own"), cache=cache).load("naive", "1")
 
 
 def test_a_registry_that_is_down_is_not_asked_by_every_batch(folder: Path) -> None:
     cache = ChampionCache(folder / "champions")
-    registry = Registry(Tracking(f"sqlite:///{folder}/mlflow.db", "own", folder / "mlartifacts"), cache=cache)
+    tracking = Tracking(f"sqlite:///{folder}/mlflow.db", "own", folder / "mlartifacts")
+    registry = Registry(tracking, cache=cache, patience=math.inf)
     _version(registry, 1, 1.25)
     registry.serve(["naive"])
     database = folder / "mlflow.db"
@@ -229,12 +240,6 @@ def test_a_registry_that_is_down_is_not_asked_by_every_batch(folder: Path) -> No
     assert "not a database" in registry.serve(["naive"]).down  # as it was a moment ago
     registry.patience = 0
     assert registry.serve(["naive"]) == Served({"naive": "1"})
-
-
-def _closed_port() -> str:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 _STATE = base64.b64encode(np.linspace(0, 1, 20).tobytes()).decode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,11 @@ class Nothing:
 
 
 @pytest.fixture
-def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "own_strategies.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    return "own_strategies"
+    yield "own_strategies"
+    sys.modules.pop("own_strategies", None)  # its file is this test's
 
 
 def test_the_configuration_builds_in_its_order() -> None:

@@ -30,6 +30,10 @@ _log = logging.getLogger(__name__)
 
 _CLOCK = "RateStream"
 
+#: Longest wait for Spark's last word and for the last append, seconds: on a busy machine they may take a while, and
+#: only where one of them never comes is it waited for so long.
+_PATIENCE = 60.0
+
 #: Seconds for which rows are gathered: a live query has a batch a second, and a commit for each would only cost.
 _GATHERED = 2.0
 
@@ -84,7 +88,7 @@ class HealthListener(StreamingQueryListener):
         if not self._running:
             self._quiet.set()
 
-    def wait(self, timeout: float = 10.0) -> bool:
+    def wait(self, timeout: float = _PATIENCE) -> bool:
         """Waits until Spark has told all of every query that ended; it does so a moment later than they end.
 
         Args:
@@ -95,7 +99,7 @@ class HealthListener(StreamingQueryListener):
         """
         return self._quiet.wait(timeout)
 
-    def close(self, timeout: float = 10.0) -> None:
+    def close(self, timeout: float = _PATIENCE) -> None:
         """Writes what is queued and ends the writer.
 
         Args:
