@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -163,11 +164,9 @@ def test_turning_a_comparison_turns_its_sign(old, new, unit):
     ids=lambda text: text[:6].encode("unicode_escape").decode() + f"_{len(text)}",
 )  # fmt: skip
 def test_odd_texts_are_neutral_and_quick(text):
-    import time
-
-    began = time.process_time()
+    began = time.thread_time()  # of this thread alone, and of nobody who has the processor meanwhile
     assert label(text) == "neutral"
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 20  # 1.4 is the most; what goes over a text again and again takes minutes
 
 
 def test_words_are_in_one_list_of_tone_only():
