@@ -68,8 +68,11 @@ def _compare(tokens: Tokens, at: int, start: int, apart: bool) -> float:
     new_amount, old_amount = tokens.amounts[new], tokens.amounts[old]
     if new_amount is None or old_amount is None:
         return 0.0
-    rise = new_sign * new_amount.value - old_sign * old_amount.value
-    if abs(rise) <= _LEVEL * max(abs(new_amount.value), abs(old_amount.value)):
+    new_value, old_value = new_amount.value, old_amount.value
+    if old_amount.bare:
+        old_value *= new_amount.unit  # "from 4 to 6 million"
+    rise = new_sign * new_value - old_sign * old_value
+    if abs(rise) <= _LEVEL * max(abs(new_value), abs(old_value)):
         return 0.0
     return _COMPARED * figure * (1 if rise > 0 else -1)
 
@@ -99,12 +102,21 @@ def _new(tokens: Tokens, at: int, old: int, apart: bool) -> int | None:
         amount = tokens.amounts[place]
         if amount is None or older is None or not counts(tokens, place) or amount.percent != older.percent:
             continue
+        if amount.bare and not older.bare:  # a count, or part of a date
+            continue
+        if (_per_share(tokens, place) and older.unit > 1) or (_per_share(tokens, old) and amount.unit > 1):
+            continue
         if amount.currency and older.currency and amount.currency != older.currency:  # the same once more, converted
             continue
         if amount.percent and place and tokens.words[place - 1] == "by":  # a change, not a level
             continue
         return place
     return None
+
+
+def _per_share(tokens: Tokens, at: int) -> bool:
+    """Whether an amount is that of one share, which nobody states in millions."""
+    return tokens.words[at + 1 : at + 3] in (["per", "share"], ["a", "share"])
 
 
 def _own_sign(tokens: Tokens, start: int, at: int) -> int:

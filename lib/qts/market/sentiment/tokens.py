@@ -19,14 +19,28 @@ _UNIT = (
     r"%|percentage points?|percent|per cent|pct|thousand|million|billion|trillion|crores?|lakh|mln|mn|bn|tn\b|cr\b|m\b|"
     r"k\b"
 )
+#: "5-7 %", and "20 % -40 %" as texts that were tokenised before have it.
+_RANGE = rf"(?:\s?%?\s?-\s?(?P<to>{_NUMBER})(?=[\s-]?(?:{_UNIT})(?!\w)))?"
 _TOKEN = re.compile(
-    rf"(?P<currency>{_CURRENCY}\s?)?(?<![\w.])(?P<minus>-)?(?P<number>{_NUMBER})(?:[\s-]?(?P<unit>{_UNIT}))?(?![\d])"
+    rf"(?P<currency>{_CURRENCY}\s?)?(?<![\w.])(?P<minus>-)?(?P<number>{_NUMBER}){_RANGE}"
+    rf"(?:[\s-]?(?P<unit>{_UNIT}))?(?![\d])"
     r"|(?P<word>[^\W\d_]+(?:[-'][^\W\d_]+)*)|(?P<mark>[;:,.()])"
 )
 _CODES = {
     "€": "eur", "euro": "eur", "euros": "eur", "$": "usd", "us$": "usd", "c$": "cad", "a$": "aud", "£": "gbp",
     "₹": "inr", "rs": "inr", "rs.": "inr", "¥": "jpy",
 }  # fmt: skip
+#: Currencies as they are written behind an amount.
+_SPELT = {
+    "euro": "eur", "euros": "eur", "eur": "eur", "dollar": "usd", "dollars": "usd", "usd": "usd", "sek": "sek",
+    "kronor": "sek", "nok": "nok", "dkk": "dkk", "gbp": "gbp", "pounds": "gbp", "kroons": "eek", "litas": "ltl",
+    "lats": "lvl", "rupees": "inr", "roubles": "rub", "rubles": "rub", "yen": "jpy", "yuan": "cny", "zlotys": "pln",
+}  # fmt: skip
+#: "8.6 mln euro": the currency behind its amount, where no amount of its own follows it.
+_BEHIND = re.compile(
+    rf"(?<![\w.,])(?P<amount>{_NUMBER})\s?-?(?P<unit>thousand|million|billion|trillion|mln|mn|bn|m)?\s"
+    rf"(?:us )?(?P<code>{'|'.join(_SPELT)})\b(?!\s?\d)"
+)
 #: "EUR74 .8 m" and "1 ,200": texts that were tokenised before put a blank into numbers.
 _BROKEN = re.compile(r"(?<=\d) ([.,])(?=\d)")
 #: The same amount once more in another currency: "EUR 5 mn ( USD 7 mn )".
@@ -52,13 +66,15 @@ class Amount:
         value: in units, so that 1.5 million is 1500000.
         percent: whether it is a percentage.
         bare: whether it has neither currency nor unit, as years and counts.
-        currency: as a code in lower case, empty where none stands before it.
+        currency: as a code in lower case, empty where none stands beside it.
+        unit: what the number as it is written was multiplied by: 1e6 for millions, 1 for a percentage.
     """
 
     value: float
     percent: bool
     bare: bool
     currency: str = ""
+    unit: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,17 +89,29 @@ class Tokens:
 
 
 def tokenise(text: str) -> Tokens:
-    """The tokens of a text of any length and language."""
+    """The tokens of a text of any length and language; a sum that is converted stands once, as it is written first."""
     clean = unicodedata.normalize("NFKC", text[:_READ]).translate(_APOSTROPHES).lower()
-    clean = _PAIR.sub(_unbracketed, _BROKEN.sub(r"\1", clean))
+    clean = _BROKEN.sub(r"\1", clean).replace("-than-", " than ")  # "better-than-expected"
+    clean = _PAIR.sub(_unbracketed, _BEHIND.sub(_currency_first, clean))
     clean = _GLUED.sub(r"\1 ", _CONVERTED.sub(" ", clean))
     words: list[str] = []
     amounts: list[Amount | None] = []
     for match in _TOKEN.finditer(clean):
-        number = match["number"]
-        words.append("#" if number else match["word"] or match["mark"])
-        amounts.append(_amount(match, number) if number else None)
+        amount = _amount(match) if match["number"] else None
+        if amount and amounts and _converts(amounts[-1], amount):
+            continue
+        words.append("#" if amount else match["word"] or match["mark"])
+        amounts.append(amount)
     return Tokens(words, amounts)
+
+
+def _currency_first(found: re.Match[str]) -> str:
+    return f"{_SPELT[found['code']]} {found['amount']} {found['unit'] or ''}"
+
+
+def _converts(first: Amount | None, second: Amount) -> bool:
+    """Whether the second of two neighbours is the first in another currency: "8.6 mln euro $ 11.4 mln"."""
+    return first is not None and "" != first.currency != second.currency != ""
 
 
 def _unbracketed(pair: re.Match[str]) -> str:
@@ -99,11 +127,15 @@ def _unbracketed(pair: re.Match[str]) -> str:
     return f"{pair['c1']} {pair['n1']} {unit} compared to {sign}{pair['c1']} {pair['n2']} {pair['u2'] or unit} "
 
 
-def _amount(match: re.Match[str], number: str) -> Amount:
-    unit = match["unit"] or ""
-    percent = unit.startswith(("%", "p"))
-    value = float(number.replace(",", "")) * (1.0 if percent else _UNITS.get(unit, 1.0))
+def _amount(match: re.Match[str]) -> Amount:
+    """The amount of a number; of a range its middle."""
+    written = match["unit"] or ""
+    percent = written.startswith(("%", "p"))
+    unit = 1.0 if percent else _UNITS.get(written, 1.0)
+    value = float(match["number"].replace(",", ""))
+    if match["to"]:
+        value = (value + float(match["to"].replace(",", ""))) / 2
+    if match["minus"]:
+        value = -value
     currency = (match["currency"] or "").strip()
-    return Amount(
-        -value if match["minus"] else value, percent, not unit and not currency, _CODES.get(currency, currency)
-    )
+    return Amount(value * unit, percent, not written and not currency, _CODES.get(currency, currency), unit)
