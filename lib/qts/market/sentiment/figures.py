@@ -8,8 +8,9 @@ from qts.market.sentiment.tokens import Tokens
 #: How far from its verb a figure may stand, before and after, in tokens.
 _BEFORE, _AFTER = 12, 5
 _PLAIN, _PROFIT, _UNNAMED = 1.0, 1.2, 0.7
-_STANDING = w.word_set("was is were are went closed ended traded be been gone going stood edged inched ticked crept")
-_GO_ON = {"", *w.word_set(", . on in a sharply slightly strongly significantly almost nearly about some over more")}
+_STANDING = w.word_set("was is were are closed ended traded be been stood")
+_MOVES = w.word_set("go goes going gone went edge edges edged inched ticked crept headed")
+_GO_ON = {"", *w.word_set(", . on in a almost nearly about some over more y-y yoy year-on-year"), *w.BOOSTERS, *w.DAMPENERS}
 
 
 def figure_at(tokens: Tokens, at: int) -> float:
@@ -65,8 +66,9 @@ def _direction(tokens: Tokens, at: int) -> int:
     if word in {"up", "down"}:
         after = tokens.words[at + 1] if at + 1 < len(tokens) else ""
         before = tokens.words[at - 1] if at else ""
-        told = (after in {"#", "from", "by"} and before not in w.SET_UP) or (before in _STANDING and after in _GO_ON)
-        return (1 if word == "up" else -1) if told else 0
+        stands = before in _STANDING or (at > 0 and figure_at(tokens, at - 1))  # "profit down" is a headline's
+        told = (after in {"#", "from", "by"} and before not in w.SET_UP) or (stands and after in _GO_ON)
+        return (1 if word == "up" else -1) if told or before in _MOVES else 0
     if word in w.OTHERWISE and (at + 1 == len(tokens) or tokens.words[at + 1] not in _GO_ON | {"#", "by"}):
         return 0
     return 1 if word in w.UP else -1 if word in w.DOWN else 0

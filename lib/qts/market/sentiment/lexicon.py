@@ -21,7 +21,8 @@ _THRESHOLD = 0.5
 #: A longer text needs more cues: they are divided by the root of how often this many tokens go into it.
 _TOKENS = 60
 
-_CHANGES = w.UP | w.DOWN | {"up", "down"}
+_LEVELS = {"up", "down"}
+_CHANGES = w.UP | w.DOWN | _LEVELS
 #: What is left of a cue in a text that tells how things are accounted for.
 _OF_POLICY = 0.3
 _BE = w.word_set("was were been is are be being")
@@ -61,7 +62,8 @@ def _read(text: str) -> tuple[float, float]:
     tokens = tokenise(text)
     if not len(tokens):
         return 0.0, 0.0
-    cues = [*comparisons(tokens), *events(tokens), *_turned_and_toned(tokens)]
+    compared = comparisons(tokens)
+    cues = [*compared, *events(tokens), *_turned_and_toned(tokens, {at for at, _ in compared})]
     weight = weights(tokens) if cues else None
     worth = sum(value for _, value in cues) if weight is None else sum(value * weight[at] for at, value in cues)
     if _policy(tokens):
@@ -78,11 +80,14 @@ def _policy(tokens: Tokens) -> bool:
     return any(word in w.ACCOUNTS and at and words[at - 1] in {"is", "are"} for at, word in enumerate(words))
 
 
-def _turned_and_toned(tokens: Tokens) -> Iterator[tuple[int, float]]:
-    """Figures that rose or fell, and words with a tone; what a change has judged has no tone of its own besides."""
+def _turned_and_toned(tokens: Tokens, compared: set[int]) -> Iterator[tuple[int, float]]:
+    """Figures that rose or fell, and words with a tone; what a change has judged has no tone of its own besides.
+
+    "Down from a profit" is judged as the comparison that it is: the loss before it did not fall.
+    """
     judged: set[int] = set()
     for at, word in enumerate(tokens.words):
-        if word in _CHANGES:
+        if word in _CHANGES and not (word in _LEVELS and at + 1 in compared):
             worth, figure = change(tokens, at)
             if worth:
                 judged.update((at, figure))

@@ -26,7 +26,8 @@ UP = word_set(
     "accelerates accelerated accelerating widen widens widened widening higher growth upturn rebound rebounded "
     "rally rallied exceed exceeds exceeded exceeding multiplied upped uptick swelled peaked hike hiked bigger "
     "larger greater hikes advances advanced leaps leapt leaped spike spiked skyrocket skyrocketed "
-    "triples tripling quadruple quadruples swells swelling ballooned"
+    "triples tripling quadruple quadruples quadrupling swells swelling ballooned advancing leaping hiking rebounding "
+    "rebounds skyrocketing skyrockets spikes spiking"
 )
 DOWN = word_set(
     "fall falls fell fallen falling decrease decreases decreased decreasing decline declines declined declining "
@@ -36,14 +37,15 @@ DOWN = word_set(
     "lowers lowered lowering cut cuts cutting trim trims trimmed trimming slow slows slowed slowing narrow "
     "narrows narrowed narrowing downturn dip dipped slid slides sliding shed sheds dwindled eased eroded smaller "
     "fewer contraction contracted diminishes halves halving dwindle dwindles dwindling plummet "
-    "plummets plummeted plummeting dived tanked eases easing erode erodes eroding crumble crumbled"
+    "plummets plummeted plummeting dived dives diving tanked ease eases easing erode erodes eroding crumble crumbled "
+    "crumbles crumbling dips dipping sinking"
 )
 #: Changes that need an object that is named: "cut paper", "raise funds" and "double room" are no news.
 NEEDS_FIGURE = word_set(
     "cut cuts cutting raise raises raising lift lifts lifting lifted double doubles triple trim trims trimming "
     "narrow shed sheds slow lower expand expands gain bigger larger greater smaller slides sliding sink larger "
     "widen exceed hike trimmed raised growing rising gaining increasing falling declining decreasing expanding "
-    "accelerating exceeding dropping slipping sliding reducing lowering hikes spike eases easing "
+    "accelerating exceeding dropping slipping sliding reducing lowering hikes spike ease eases easing "
     "triples reduces"
 )
 
@@ -95,7 +97,8 @@ POSITIVE = _weights(
     "improvement improvements strengthen strengthened strengthening booming buoyant turnaround revives revived "
     "revival recovered recovery recovering recover lucrative award-winning prize winner outperform outperformed "
     "outperforms beat beats thriving flourishing recovers bullish upbeat brisk strength robustly resilient resilience "
-    "stellar exceptional superb blockbuster blowout bumper upswing accretive fastest",
+    "stellar exceptional superb blockbuster blowout bumper upswing accretive fastest outperforming beating benefiting "
+    "revive reviving",
     w10="upgrade upgraded upgrades record-high record-breaking",
 )
 NEGATIVE = _weights(
@@ -120,7 +123,9 @@ NEGATIVE = _weights(
     "bottleneck bottlenecks disruption disruptions disrupted outage outages woes turmoil scandal bribery corruption "
     "guilty banned barred lacklustre lackluster tepid dismal dire grim write-downs writedowns write-off write-offs "
     "overdue arrears ousted sacked objection objections walkout walkouts quit quits hurts cyberattack raided faults "
-    "errors injuries",
+    "errors injuries struggled deteriorates worsens postpones postponing hamper hampering collapsing crashing damaging "
+    "underperforming abandon disappoint disappoints harming sue violate violating warn pressured soften softens squeezes "
+    "squeezing downgrading",
     w10="bankrupt bankruptcy insolvency insolvent downgrade downgraded downgrades layoff layoffs lay-off lay-offs "
     "redundancy redundancies profit-warning job-cuts",
 )
