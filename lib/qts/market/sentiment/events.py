@@ -15,9 +15,10 @@ _DEAL = (
 )
 _PACT = r"(?:contracts?|agreements?|deals?|partnership|cooperation|co-operation|letter of intent|memorandum|order)"
 _MONEY = (
-    r"(?:acquire|acquisition|sell|divest|buy|lease|rent|loan|credit|facility|financing|transfer|shareholder|merger|"
-    r"sale)"
+    r"(?:acquire|acquisition|sell|selling|divest|buy|buying|lease|rent|loan|credit|facility|financing|transfer|"
+    r"shareholder|merger|sale|stake|takeover|tender offer)"
 )
+_NO_LEASE = r"(?<!lease agreement)(?<!rental agreement)(?<!loan agreement)(?<!lease contract)"
 _PEOPLE = (
     r"(?:jobs?|workers|employees|staff|personnel|workforce|people|posts|positions|man-years)\b(?! (?:cost|expens))"
 )
@@ -27,13 +28,15 @@ _WORKS = (
     r"foundry|smelter|refinery|mine|shipyard|bakery|warehouse|depot|branch|branches)"
 )
 _YEAR_BEFORE = (
-    r"(?: (?:that|those) of #|(?: the| that| those| level| of| in| its| their){0,4} "
+    r"(?: (?:that|those) of #|(?: the)? (?:# level|level (?:of|in) #)|(?: the| that| those| level| of| in| its| their){0,4} "
     r"(?:last|previous|prior|preceding|corresponding) (?:year|quarter|period|month|season))"
 )
 _LONG = r"[^;.]{0,25}\b(?:ever|on record|since|in (?:its|the company's|our) history|in (?:\w+|#|more than \w+) years)\b"
+_TAKEN = r"(?:acquisition|sale|deal|divestment|purchase|merger|transaction)"
 _GOALS = r"(?:endpoints?|goals?|targets?|objectives?)"
 _IMPAIRMENT = r"(?:impairments?|write-?downs?|write-?offs?|writeoffs?|restructuring charges?)"
 _UNDER = r"(?:sell|reduce|underperform|underweight)"
+_MIDDLE = r"(?:hold|neutral|in-line|market-perform|equal-weight)"
 _OVER = r"(?:buy|outperform|overweight|accumulate)"
 
 
@@ -68,9 +71,11 @@ _EVENTS = (
         0.8,
         "order orders contract contracts deal deals tender bid permit permits approval patent patents award mandate "
         "licence license",
-        r"\b[^;.]{0,25}\b(?:was|were|been|is) (?:won|awarded|granted)\b",
+        r"\b[^;.]{0,25}\b(?:was|were|been|is) (?:won|awarded|granted|placed)\b",
     ),
     _event(0.7, "placed places placing", r"\b[^;.]{0,20}\border"),
+    _event(0.7, "ordered", r" [^;.]{0,60}\bfrom\b"),
+    _event(0.6, "supply supplies deliver delivers provide provides", rf"\b[^;.]{{3,80}}\bunder an? [^;.]{{0,25}}{_PACT}\b"),
     _event(
         0.7,
         "sign signs signed signing inked inks concluded enters entered sealed seals",
@@ -80,19 +85,19 @@ _EVENTS = (
         0.6,
         "contract contracts agreement agreements deal deals partnership cooperation co-operation letter memorandum "
         "order",
-        rf"\b(?![^;.]*\b{_MONEY}\b)[^;.]{{0,120}}(?<!to have )\b(?:was|were|been|is) signed\b",
+        rf"\b{_NO_LEASE}(?![^;.]*\b{_MONEY}\b)[^;.]{{0,120}}(?<!to have )\b(?:was|were|been|is) signed\b",
     ),
     _event(0.8, "contract order deal project tender", r" wins?\b"),
     _event(0.7, "contract order deal", r"\b[^;.]{0,20}\b(?:largest|biggest)\b[^;.]{0,40}\b(?:history|ever|date|far)\b"),
     _event(
         0.8,
         "selected chosen picked chose appointed selects chooses picks",
-        r"\b[^;.]{0,40}\b(?:supplier|supply|deliver|provide|partner)",
+        r"\b(?: by\b|[^;.]{0,40}\b(?:supplier|supply|deliver|provide|partner))",
     ),
     _event(
         0.6,
-        "extend extends extended renew renews renewed",
-        r"\b[^;.]{0,30}\b(?:contract|agreement|cooperation|partnership)\b",
+        "extend extends extended renew renews renewed expand expands expanded deepen deepens deepened",
+        r"\b[^;.]{0,30}\b(?:contract|agreement|cooperation|co-operation|partnership|alliance)\b",
     ),
     # against what was expected, or against the year before
     _event(
@@ -120,7 +125,7 @@ _EVENTS = (
     _event(-0.6, "behind later over", r" (?:of |than )?(?:schedule|planned|promised|budget)\b"),
     # profits and losses
     _event(1.0, "back return returns returned returning", r" (?:to|in) (?:profit\w*|the black|growth)\b"),
-    _event(1.0, "turn turns turned turning", r" (?:to )?(?:a )?profit\b"),
+    _event(1.0, "turn turns turned turning", r" (?:to )?(?:a )?(?:# )?profit\b"),
     _event(
         -1.2,
         "swung slipped fell turned moved plunged sank swing swings slips falls turns plunges sinks",
@@ -159,6 +164,7 @@ _EVENTS = (
     _event(-0.7, "weigh weighs weighed weighing", r" (?:down |heavily )?on\b"),
     _event(0.6, "extra special", r" dividend\b"),
     _event(-0.6, "no omit omits omitted skip skips skipped", r" (?:\w+ )?dividend\b"),
+    _event(-0.6, "not", r" (?:be )?(?:pay|paid|paying|distribut\w+|propos\w+) (?:\w+ ){0,2}dividends?\b"),
     _event(0.7, "cost", r" (?:savings?|efficien\w+|effective\w*)\b"),
     _event(0.7, "cost-saving cost-savings cost-efficient cost-efficiency cost-effective cost-effectively"),
     _event(0.7, "save saves saving savings", r"\b[^;.]{0,30}\bcosts?\b"),
@@ -187,7 +193,7 @@ _EVENTS = (
     _event(
         -0.8,
         "close closes closed closing closure shut shuts shutting mothball mothballs mothballed",
-        rf"\b[^;.]{{0,30}}\b{_WORKS}\b",
+        rf"\b(?![^;.]{{0,30}}\b{_TAKEN}\b)[^;.]{{0,30}}\b{_WORKS}\b",
     ),
     _event(
         -0.8,
@@ -201,6 +207,24 @@ _EVENTS = (
     ),
     _event(0.6, "production plant mill factory mine operations", r"\b[^;.]{0,40}\b(?:restart|resume)(?:s|d|ed)?\b"),
     _event(0.6, "full", r" capacity\b"),
+    _event(0.6, "create creates created creating", r"\b[^;.]{0,20}\bjobs\b"),
+    _event(
+        0.5,
+        "invest invests investing",
+        r"\b[^;.]{0,40}\b(?:capacity|production|growth|plant|mill|factory|line|technology|development|business)\b",
+    ),
+    # standing in the market
+    _event(
+        0.6,
+        "become becomes became becoming create creates",
+        r"\b[^;.]{0,30}\b(?:largest|biggest|leader|leading|number one)\b",
+    ),
+    _event(0.6, "gain gains gained", r" (?:\w+ ){0,2}foothold\b"),
+    _event(
+        0.5,
+        "support supports supported supporting complement complements",
+        r"\b[^;.]{0,20}\b(?:strategy|growth|expansion|position)\b",
+    ),
     _event(0.5, "sold", r" out\b"),
     _event(
         0.5,
@@ -225,6 +249,7 @@ _EVENTS = (
         "dismissed dismisses dismiss tossed tosses threw throws rejected rejects",
         r"(?: out)?\b[^;.]{0,15}\b(?:claims?|suits?|lawsuits?|case|complaints?|charges)\b",
     ),
+    _event(0.6, "well", r" tolerated\b"),
     _event(0.7, "recommend recommends recommended backs backed", r"\b[^;.]{0,30}\bapproval\b"),
     _event(
         0.9,
@@ -233,10 +258,13 @@ _EVENTS = (
     ),
     _event(-1.0, "ordered", r"\b[^;.]{0,30}\bto (?:pay|repay|refund|compensate)\b"),
     _event(-0.8, "pay pays paid paying", r"\b[^;.]{0,25}\bfines?\b"),
+    _event(-0.8, "impose imposes imposed propose proposes proposed faces facing", r"\b[^;.]{0,25}\bfines?\b"),
     _event(
         -0.9, "bars", r"\b[^;.]{3,50}\bfrom (?:the )?(?:securities|capital|markets?|trading|bidding|selling|raising)\b"
     ),
-    _event(0.9, "buy outperform overweight accumulate", rf" from (?:hold|neutral|{_UNDER})\b"),
+    _event(0.9, "buy outperform overweight accumulate", rf" from (?:{_MIDDLE}|{_UNDER})\b"),
+    _event(0.9, "coverage initiated initiates", rf"\b[^;.]{{0,40}}\bwith [^;.]{{0,10}}\b{_OVER}\b"),
+    _event(-0.9, "coverage initiated initiates", rf"\b[^;.]{{0,40}}\bwith [^;.]{{0,10}}\b{_UNDER}\b"),
     _event(0.9, "raises raised lifts lifted", r"\b[^;.]{0,40}\bto (?:overweight|outperform|buy(?: from| ?$| \.))"),
     _event(
         -0.9,
@@ -245,9 +273,9 @@ _EVENTS = (
     ),
     _event(0.9, "stable", r" from negative\b"),
     _event(-0.9, "stable", r" from positive\b"),
-    _event(0.9, "hold neutral", rf" from {_UNDER}\b"),
-    _event(-0.9, "hold neutral", rf" from {_OVER}\b"),
-    _event(-0.9, "sell reduce underperform underweight", rf" from (?:hold|neutral|{_OVER})\b"),
+    _event(0.9, "hold neutral in-line market-perform equal-weight", rf" from {_UNDER}\b"),
+    _event(-0.9, "hold neutral in-line market-perform equal-weight", rf" from {_OVER}\b"),
+    _event(-0.9, "sell reduce underperform underweight", rf" from (?:{_MIDDLE}|{_OVER})\b"),
     _event(-1.2, "into", r" (?:administration|receivership|liquidation)\b"),
     _event(-1.2, "going", r" concern\b"),
     _event(-1.2, "bad", r" debts?\b"),

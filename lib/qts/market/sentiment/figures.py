@@ -47,7 +47,7 @@ def change(tokens: Tokens, at: int) -> tuple[float, int]:
         figure, place = _subject(tokens, at)
     if figure:
         return direction * figure, place
-    named = word not in w.NEEDS_FIGURE or _by_a_share(tokens, at)
+    named = word not in w.NEEDS_FIGURE or _by_a_share(tokens, at) or "expected" in tokens.words[at + 1 : at + 6]
     return (direction * _UNNAMED if named else 0.0), at
 
 
@@ -69,14 +69,17 @@ def _direction(tokens: Tokens, at: int) -> int:
         stands = before in _STANDING or (at > 0 and figure_at(tokens, at - 1))  # "profit down" is a headline's
         told = (after in {"#", "from", "by"} and before not in w.SET_UP) or (stands and after in _GO_ON)
         return (1 if word == "up" else -1) if told or before in _MOVES else 0
+    if word in {"added", "adds"}:  # "the index added 2 %", but not "he added"
+        following = tokens.amounts[at + 1] if at + 1 < len(tokens) else None
+        return 1 if following and following.percent else 0
     if word in w.OTHERWISE and (at + 1 == len(tokens) or tokens.words[at + 1] not in _GO_ON | {"#", "by"}):
         return 0
     return 1 if word in w.UP else -1 if word in w.DOWN else 0
 
 
 def _of_ownership(tokens: Tokens, at: int) -> bool:
-    before, after = tokens.words[max(at - 6, 0) : at], tokens.words[at + 1 : at + 6]
-    if any("number" in near and "shares" in near for near in (before, after)):
+    before, after = tokens.words[max(at - _BEFORE, 0) : at], tokens.words[at + 1 : at + 6]
+    if any("shares" in near and not w.COUNTED.isdisjoint(near) for near in (before, after)):
         return True
     return owned(tokens, max(at - _BEFORE, 0), at) or owned(tokens, at + 1, at + 6)
 
@@ -118,13 +121,16 @@ def _object(tokens: Tokens, at: int) -> tuple[float, int]:
 def _subject(tokens: Tokens, at: int) -> tuple[float, int]:
     """The figure before and its token: "profit for the period rose", "sales growth"."""
     far = 2 if tokens.words[at] in w.CHANGE_NOUNS else _BEFORE
+    whose = (0.0, at)
     for place in range(at - 1, max(at - far, 0) - 1, -1):
         if tokens.words[place] in w.CLAUSE or tokens.words[place] in w.SUBORDINATES:
             break
         figure = figure_at(tokens, place)
         if figure and not (place and tokens.words[place - 1] == "per"):
-            return figure, place
-    return 0.0, at
+            if tokens.words[place] not in w.WHERE:
+                return figure, place
+            whose = whose if whose[0] else (figure, place)  # "costs of the unit": the figure stands before
+    return whose
 
 
 def counts(tokens: Tokens, at: int) -> bool:

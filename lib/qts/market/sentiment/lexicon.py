@@ -22,7 +22,7 @@ _THRESHOLD = 0.5
 _TOKENS = 60
 
 _LEVELS = {"up", "down"}
-_CHANGES = w.UP | w.DOWN | _LEVELS
+_CHANGES = w.UP | w.DOWN | _LEVELS | {"added", "adds"}
 #: What is left of a cue in a text that tells how things are accounted for.
 _OF_POLICY = 0.3
 _BE = w.word_set("was were been is are be being")

@@ -27,7 +27,7 @@ UP = word_set(
     "rally rallied exceed exceeds exceeded exceeding multiplied upped uptick swelled peaked hike hiked bigger "
     "larger greater hikes advances advanced leaps leapt leaped spike spiked skyrocket skyrocketed "
     "triples tripling quadruple quadruples quadrupling swells swelling ballooned advancing leaping hiking rebounding "
-    "rebounds skyrocketing skyrockets spikes spiking"
+    "rebounds skyrocketing skyrockets spikes spiking intensify intensifies intensified intensifying"
 )
 DOWN = word_set(
     "fall falls fell fallen falling decrease decreases decreased decreasing decline declines declined declining "
@@ -46,7 +46,7 @@ NEEDS_FIGURE = word_set(
     "narrow shed sheds slow lower expand expands gain bigger larger greater smaller slides sliding sink larger "
     "widen exceed hike trimmed raised growing rising gaining increasing falling declining decreasing expanding "
     "accelerating exceeding dropping slipping sliding reducing lowering hikes spike ease eases easing "
-    "triples reduces"
+    "triples reduces higher intensify intensifies intensified intensifying"
 )
 
 #: What has growth in its name, or plans it.
@@ -74,11 +74,15 @@ BAD = word_set(
     "inflation tax taxes defaults absences accidents churn waste downtime overcapacity competition burden leverage "
     "indebtedness redundancies shortage spending claims interest time vacancy vacancies impaired non-performing npa "
     "npas npl npls problems difficulties complaints defects faults failures errors injuries incidents outages "
-    "disruptions disputes concerns fears threats strikes defective"
+    "disruptions bankruptcies insolvencies disputes concerns fears threats strikes defective"
 )
 LOSS = word_set("loss losses deficit")
 #: What is for sale or owned: who holds more of it is neither good nor bad news.
 OWNED = word_set("stake stakes holding holdings ownership shareholding capital votes funds money financing")
+#: Beside "shares": how many there are is no news.
+COUNTED = word_set("number outstanding treasury")
+#: Figures only where no other one is named: "the costs of the unit rose".
+WHERE = word_set("sector segment division unit market markets economy base")
 WORTH = word_set("value worth price cost")
 #: How many work somewhere now and before is no news; that they are laid off is.
 PEOPLE = word_set("employees personnel staff persons people headcount")
@@ -120,7 +124,7 @@ NEGATIVE = _weights(
     "misconduct violated fined cancels cancelling suspends suspending halts halting terminates terminating "
     "discontinues discontinuing abandons abandoning scraps harms collapses crashes sues suing violates violations "
     "breaches breached breaching hampers underperforms underperformed setback setbacks shortfall shortfalls "
-    "bottleneck bottlenecks disruption disruptions disrupted outage outages woes turmoil scandal bribery corruption "
+    "standstill bottleneck bottlenecks disruption disruptions disrupted outage outages woes turmoil scandal bribery corruption "
     "guilty banned barred lacklustre lackluster tepid dismal dire grim write-downs writedowns write-off write-offs "
     "overdue arrears ousted sacked objection objections walkout walkouts quit quits hurts cyberattack raided faults "
     "errors injuries struggled deteriorates worsens postpones postponing hamper hampering collapsing crashing damaging "
@@ -197,6 +201,8 @@ TERMS = frozenset(
         ("well best", "as known practice practices"),
         ("stop", "loss"),
         ("negative", "pledge"),
+        ("negative positive", "territory"),
+        ("network system machine line software plant technology product", "upgrade upgrades"),
         ("volatility", "index"),
         ("top", "management executives executive floor"),
         ("shares share stock warrants options notes bonds", "outstanding"),
@@ -205,13 +211,20 @@ TERMS = frozenset(
     for first in firsts.split()
     for second in seconds.split()
 )
+_SYSTEMS = word_set(
+    "network networks system systems machine machines line lines software plant mill equipment facilities technology "
+    "version product products station stations platform infrastructure"
+)
 #: What an owner does with securities is an entry in a register, and a court that dismisses a claim rids of it.
 TONELESS_WITH = {
     "cancellation": word_set("shares options warrants"),
     "cancelled": word_set("shares options warrants"),
     "cancel": word_set("shares options warrants"),
     "loss": word_set("certificate certificates"),
-    "closure": word_set("window books register offer"),
+    "closure": word_set("window books register offer transaction deal acquisition sale"),
+    "upgrade": _SYSTEMS,
+    "upgrades": _SYSTEMS,
+    "upgraded": _SYSTEMS,
     "dismissed": word_set("claim claims suit suits lawsuit lawsuits case complaint complaints charges action appeal"),
 }
 
