@@ -123,13 +123,17 @@ def _subject(tokens: Tokens, at: int) -> tuple[float, int]:
     far = 2 if tokens.words[at] in w.CHANGE_NOUNS else _BEFORE
     whose = (0.0, at)
     for place in range(at - 1, max(at - far, 0) - 1, -1):
-        if tokens.words[place] in w.CLAUSE or tokens.words[place] in w.SUBORDINATES:
+        word = tokens.words[place]
+        if word in w.CLAUSE or word in w.SUBORDINATES:
             break
         figure = figure_at(tokens, place)
-        if figure and not (place and tokens.words[place - 1] == "per"):
-            if tokens.words[place] not in w.WHERE:
-                return figure, place
-            whose = whose if whose[0] else (figure, place)  # "costs of the unit": the figure stands before
+        if not figure or (place and tokens.words[place - 1] == "per"):
+            continue
+        if word not in w.WHERE:
+            return figure, place
+        whose = whose if whose[0] else (figure, place)
+        if w.PLACED.isdisjoint(tokens.words[max(place - 4, 0) : place]):
+            break  # the unit itself, not the costs "of the unit"
     return whose
 
 

@@ -110,8 +110,20 @@ def _technical(tokens: Tokens, at: int) -> bool:
         return True
     if at + 1 < len(tokens) and f"{words[at]} {words[at + 1]}" in w.TERMS:
         return True
+    if words[at] in w.POSITIVE and _describes(tokens, at):
+        return True
     objects = w.TONELESS_WITH.get(words[at])
     return objects is not None and not objects.isdisjoint(words[at + 1 : at + 7])
+
+
+def _describes(tokens: Tokens, at: int) -> bool:
+    """Whether a word of praise stands before what a company is: "a successful international technology company"."""
+    for word in tokens.words[at + 1 : at + 5]:
+        if word in w.DESCRIBED:
+            return True
+        if word in w.STOPS or word in _BE:
+            return False
+    return False
 
 
 def _relief(tokens: Tokens, at: int) -> float:

@@ -79,10 +79,16 @@ BAD = word_set(
 LOSS = word_set("loss losses deficit")
 #: What is for sale or owned: who holds more of it is neither good nor bad news.
 OWNED = word_set("stake stakes holding holdings ownership shareholding capital votes funds money financing")
+#: What a company is: "a successful provider" praises, and tells no news.
+DESCRIBED = word_set(
+    "company companies provider providers supplier suppliers manufacturer manufacturers developer developers producer "
+    "retailer operator chain player brand brands"
+)
 #: Beside "shares": how many there are is no news.
 COUNTED = word_set("number outstanding treasury")
 #: Figures only where no other one is named: "the costs of the unit rose".
 WHERE = word_set("sector segment division unit market markets economy base")
+PLACED = word_set("in of at for on")
 WORTH = word_set("value worth price cost")
 #: How many work somewhere now and before is no news; that they are laid off is.
 PEOPLE = word_set("employees personnel staff persons people headcount")
@@ -90,24 +96,30 @@ PEOPLE = word_set("employees personnel staff persons people headcount")
 INPUTS = word_set("raw material materials fuel energy oil electricity input commodity wood pulpwood steel grain feed")
 
 POSITIVE = _weights(
-    w3="well top reliable flexible modern effective easy support supports supported enable enables enabling innovative",
-    w4="solid efficient advantage advantages opportunity opportunities competitive environmentally-friendly "
+    w3="well top reliable flexible modern effective easy support supports supported enable enables enabling innovative "
+    "state-of-the-art cutting-edge user-friendly world-class prestigious acclaimed trusted expertise prospects potential "
+    "expansion quicker simpler safer cheaper simplify simplifies",
+    w4="smooth smoothly ideal superior stabilise stabilised stabilises stabilize stabilized stabilizes stabilisation "
+    "stabilization streamline streamlines streamlined streamlining solid efficient advantage advantages opportunity opportunities competitive environmentally-friendly "
     "high-quality benefit benefits easier ahead interesting sustainable",
     w5="popular milestone milestones faster savings synergy synergies pleased happy glad satisfied delighted proud "
     "confident optimistic promising attractive encouraging impressive break-even momentum tailwind tailwinds enhance "
-    "enhances enhanced enhancing successful successfully success good secured strengthens",
+    "enhances enhanced enhancing successful successfully success good secured strengthens "
+    "productive fruitful rewarding satisfactory well-placed well-positioned uplift rosy bright brighter brightened",
     w7="better best strong stronger strongest strongly robust healthy favourable favorable favourably positive "
     "positively excellent outstanding profitable benefited breakthrough improve improves improved improving "
     "improvement improvements strengthen strengthened strengthening booming buoyant turnaround revives revived "
     "revival recovered recovery recovering recover lucrative award-winning prize winner outperform outperformed "
     "outperforms beat beats thriving flourishing recovers bullish upbeat brisk strength robustly resilient resilience "
     "stellar exceptional superb blockbuster blowout bumper upswing accretive fastest outperforming beating benefiting "
-    "revive reviving",
+    "revive reviving undervalued upside oversubscribed boom booms prosper prosperous thrive thrives",
     w10="upgrade upgraded upgrades record-high record-breaking",
 )
 NEGATIVE = _weights(
     w3="uncertain uncertainty cautious volatile volatility restructuring lack limited",
-    w5="pressure pressures unable fire lost loses lose investigation probe concern concerns concerned worry "
+    w5="trouble troubles troubled unstable instability insufficient inadequate lag lags lagged lagging refused refuses "
+    "invalid forced unwilling inability lacks lacked lacking leak leaked injured killed alarming worrying unfair tougher "
+    "fierce fiercer tighter tightening severe severely harsh harsher evacuated alleged allegedly pressure pressures unable fire lost loses lose investigation probe concern concerns concerned worry "
     "worried worries losing squeeze squeezed challenging tough difficult difficulty difficulties "
     "penalty restructure headwind headwinds subdued muted softer softened softening",
     w7="weak weaker weakest weakly weakness weaken weakened weakening weakens poor poorly worse worst bad problem "
@@ -129,7 +141,12 @@ NEGATIVE = _weights(
     "overdue arrears ousted sacked objection objections walkout walkouts quit quits hurts cyberattack raided faults "
     "errors injuries struggled deteriorates worsens postpones postponing hamper hampering collapsing crashing damaging "
     "underperforming abandon disappoint disappoints harming sue violate violating warn pressured soften softens squeezes "
-    "squeezing downgrading",
+    "squeezing downgrading blame blames blamed blaming stagnate stagnating stagnation stalled stalls stalling stalemate "
+    "deadlock revoke revoked revokes dent dented dents plagued mired ailing distressed cash-strapped glut infringe "
+    "infringes infringed infringement infringing boycott contaminated contamination scam scamming hacked malfunction "
+    "breakdown breakdowns furlough furloughed downsize downsizing jobless crunch unsold unpaid erosion devaluation "
+    "devalued depressed exodus illegally unlawful unlawfully cartel collusion allegations alleges indicted convicted "
+    "arrested raid raids badly",
     w10="bankrupt bankruptcy insolvency insolvent downgrade downgraded downgrades layoff layoffs lay-off lay-offs "
     "redundancy redundancies profit-warning job-cuts",
 )
@@ -201,6 +218,7 @@ TERMS = frozenset(
         ("well best", "as known practice practices"),
         ("stop", "loss"),
         ("negative", "pledge"),
+        ("cartel", "office offices"),
         ("negative positive", "territory"),
         ("network system machine line software plant technology product", "upgrade upgrades"),
         ("volatility", "index"),
@@ -222,6 +240,9 @@ TONELESS_WITH = {
     "cancel": word_set("shares options warrants"),
     "loss": word_set("certificate certificates"),
     "closure": word_set("window books register offer transaction deal acquisition sale"),
+    "revoke": word_set("pledge pledges"),
+    "revokes": word_set("pledge pledges"),
+    "revoked": word_set("pledge pledges"),
     "upgrade": _SYSTEMS,
     "upgrades": _SYSTEMS,
     "upgraded": _SYSTEMS,
