@@ -219,6 +219,7 @@ _EVENTS = (
         "become becomes became becoming create creates",
         r"\b[^;.]{0,30}\b(?:largest|biggest|leader|leading|number one)\b",
     ),
+    _event(0.7, "named ranked voted rated", r" (?:\w+ ){0,3}(?:best|top)\b"),
     _event(0.6, "gain gains gained", r" (?:\w+ ){0,2}foothold\b"),
     _event(
         0.5,

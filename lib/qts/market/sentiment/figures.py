@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from qts.market.sentiment import words as w
 from qts.market.sentiment.tokens import Tokens
 
@@ -34,7 +36,7 @@ def change(tokens: Tokens, at: int) -> tuple[float, int]:
     """
     word = tokens.words[at]
     direction = _direction(tokens, at)
-    if not direction or _of_ownership(tokens, at):
+    if not direction or _of_ownership(tokens, at) or _of_a_yardstick(tokens, at):
         return 0.0, at
     if word.startswith("rais") and _raises_money(tokens, at):
         return 0.0, at
@@ -69,6 +71,9 @@ def _direction(tokens: Tokens, at: int) -> int:
         stands = before in _STANDING or (at > 0 and figure_at(tokens, at - 1))  # "profit down" is a headline's
         told = (after in {"#", "from", "by"} and before not in w.SET_UP) or (stands and after in _GO_ON)
         return (1 if word == "up" else -1) if told or before in _MOVES else 0
+    if word == "change":  # "a change of -0.4 %" has its direction in the sign
+        following = tokens.amounts[at + 2] if tokens.words[at + 1 : at + 3] == ["of", "#"] else None
+        return int(math.copysign(1, following.value)) if following and following.percent else 0
     if word in {"added", "adds"}:  # "the index added 2 %", but not "he added"
         following = tokens.amounts[at + 1] if at + 1 < len(tokens) else None
         return 1 if following and following.percent else 0
@@ -82,6 +87,11 @@ def _of_ownership(tokens: Tokens, at: int) -> bool:
     if any("shares" in near and not w.COUNTED.isdisjoint(near) for near in (before, after)):
         return True
     return owned(tokens, max(at - _BEFORE, 0), at) or owned(tokens, at + 1, at + 6)
+
+
+def _of_a_yardstick(tokens: Tokens, at: int) -> bool:
+    """Whether something else changed, by which this is measured: "compared with the index, which rose"."""
+    return tokens.words[at - 1 : at] == ["which"] and "compared" in tokens.words[max(at - 10, 0) : at]
 
 
 def owned(tokens: Tokens, first: int, last: int) -> bool:
@@ -108,6 +118,8 @@ def _object(tokens: Tokens, at: int) -> tuple[float, int]:
     start = at + 1
     if start < len(tokens) and tokens.words[start] in {"in", "of"}:
         start += 1
+    elif tokens.words[start : start + 2] == ["than", "expected"]:
+        start += 2
     found, where, paid = 0.0, at, False
     for place in range(start, min(start + _AFTER, len(tokens))):
         if tokens.words[place] in w.STOPS or counts(tokens, place):

@@ -22,7 +22,7 @@ _THRESHOLD = 0.5
 _TOKENS = 60
 
 _LEVELS = {"up", "down"}
-_CHANGES = w.UP | w.DOWN | _LEVELS | {"added", "adds"}
+_CHANGES = w.UP | w.DOWN | _LEVELS | {"added", "adds", "change"}
 #: What is left of a cue in a text that tells how things are accounted for.
 _OF_POLICY = 0.3
 _BE = w.word_set("was were been is are be being")
@@ -110,7 +110,7 @@ def _technical(tokens: Tokens, at: int) -> bool:
         return True
     if at + 1 < len(tokens) and f"{words[at]} {words[at + 1]}" in w.TERMS:
         return True
-    if words[at] in w.POSITIVE and _describes(tokens, at):
+    if words[at] in w.POSITIVE and words[at] != "best" and _describes(tokens, at):
         return True
     objects = w.TONELESS_WITH.get(words[at])
     return objects is not None and not objects.isdisjoint(words[at + 1 : at + 7])
