@@ -14,7 +14,8 @@ _LEVEL = 0.005
 _STATES = w.word_set("was is were are totalled totaled amounted been stood came")
 #: "A year ago", "twelve months earlier".
 _AGO = w.word_set("ago earlier before previously")
-_PERIODS = w.word_set("year years month months quarter quarters")
+#: Verbs that say themselves whether a change is for the better.
+_JUDGES = w.word_set("improved weakened worsened deteriorated strengthened")
 
 
 def comparisons(tokens: Tokens) -> list[tuple[int, float]]:
@@ -26,7 +27,7 @@ def comparisons(tokens: Tokens) -> list[tuple[int, float]]:
     found = []
     for at, word in enumerate(tokens.words):
         start, apart = _older(tokens, at, word), False
-        if not start and word in _AGO and at and tokens.words[at - 1] in _PERIODS:
+        if not start and word in _AGO and at and tokens.words[at - 1] in w.PERIODS:
             start, apart = at + 1, True
         if start and (worth := _compare(tokens, at, start, apart)):
             found.append((at, worth))
@@ -61,10 +62,12 @@ def _compare(tokens: Tokens, at: int, start: int, apart: bool) -> float:
     first, last = max(min(new, at) - 6, 0), max(new, old)
     if owned(tokens, first, last) or not w.PEOPLE.isdisjoint(tokens.words[first:last]):
         return 0.0
-    new_sign, figure = _sign(tokens, new, 0)
+    if not _JUDGES.isdisjoint(tokens.words[max(new - 3, 0) : new]):
+        return 0.0  # "weakened to 97 % from 92 %": the verb knows what is good
+    new_sign, figure, unsaid = _sign(tokens, new, 0)
     if not figure:  # of no figure with a name; a bracket alone tells too little then
         figure = 0.0 if tokens.words[at] == "(" else 1.0
-    old_sign = _own_sign(tokens, start, old) or new_sign
+    old_sign = _own_sign(tokens, start, old) or unsaid
     new_amount, old_amount = tokens.amounts[new], tokens.amounts[old]
     if new_amount is None or old_amount is None:
         return 0.0
@@ -130,18 +133,22 @@ def _own_sign(tokens: Tokens, start: int, at: int) -> int:
     return 0
 
 
-def _sign(tokens: Tokens, at: int, stop: int) -> tuple[int, float]:
-    """The sign of a newer amount, and whether its figure should be high (1) or low (-1); 0 for one without a name."""
+def _sign(tokens: Tokens, at: int, stop: int) -> tuple[int, float, int]:
+    """Of a newer amount: its sign; 1 for a figure that should be high, -1 for low, 0 without a name; the older sign.
+
+    The older sign is that of an amount without a word of its own: a loss is compared with a loss, "a negative EUR 1 mn"
+    with an amount above zero.
+    """
     for place in range(at - 1, max(at - 25, stop) - 1, -1):
         word = tokens.words[place]
         if word in w.CLAUSE and word != "." and place < at - 1:
             break
         if word in w.LOSS or word in {"negative", "minus"}:
-            return -1, 1.0
+            return -1, 1.0, -1 if word in w.LOSS else 1
         figure = figure_at(tokens, place)
         if figure and not (place and tokens.words[place - 1] == "per"):
-            return 1, 1.0 if figure > 0 else -1.0
-    return 1, 0.0
+            return 1, 1.0 if figure > 0 else -1.0, 1
+    return 1, 0.0, 1
 
 
 def in_comparison(tokens: Tokens, at: int) -> bool:

@@ -28,7 +28,8 @@ _WORKS = (
     r"foundry|smelter|refinery|mine|shipyard|bakery|warehouse|depot|branch|branches)"
 )
 _YEAR_BEFORE = (
-    r"(?: (?:that|those) of #|(?: the)? (?:# level|level (?:of|in) #)|(?: the| that| those| level| of| in| its| their){0,4} "
+    r"(?: (?:that|those) of #|(?: the)? (?:# level|level (?:of|in) #)|"
+    r"(?: the| that| those| level| of| in| its| their){0,4} "
     r"(?:last|previous|prior|preceding|corresponding) (?:year|quarter|period|month|season))"
 )
 _LONG = r"[^;.]{0,25}\b(?:ever|on record|since|in (?:its|the company's|our) history|in (?:\w+|#|more than \w+) years)\b"
@@ -75,7 +76,9 @@ _EVENTS = (
     ),
     _event(0.7, "placed places placing", r"\b[^;.]{0,20}\border"),
     _event(0.7, "ordered", r" [^;.]{0,60}\bfrom\b"),
-    _event(0.6, "supply supplies deliver delivers provide provides", rf"\b[^;.]{{3,80}}\bunder an? [^;.]{{0,25}}{_PACT}\b"),
+    _event(
+        0.6, "supply supplies deliver delivers provide provides", rf"\b[^;.]{{3,80}}\bunder an? [^;.]{{0,25}}{_PACT}\b"
+    ),
     _event(
         0.7,
         "sign signs signed signing inked inks concluded enters entered sealed seals",
@@ -99,6 +102,8 @@ _EVENTS = (
         "extend extends extended renew renews renewed expand expands expanded deepen deepens deepened",
         r"\b[^;.]{0,30}\b(?:contract|agreement|cooperation|co-operation|partnership|alliance)\b",
     ),
+    _event(-0.7, "end ends ended ending", r" (?:\w+ ){0,3}(?:cooperation|co-operation|partnership|collaboration)\b"),
+    _event(-0.8, "called calls", r" off\b"),
     # against what was expected, or against the year before
     _event(
         1.2,
@@ -210,7 +215,7 @@ _EVENTS = (
     _event(0.6, "create creates created creating", r"\b[^;.]{0,20}\bjobs\b"),
     _event(
         0.5,
-        "invest invests investing",
+        "invest",
         r"\b[^;.]{0,40}\b(?:capacity|production|growth|plant|mill|factory|line|technology|development|business)\b",
     ),
     # standing in the market

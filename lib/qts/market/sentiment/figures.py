@@ -9,10 +9,16 @@ from qts.market.sentiment.tokens import Tokens
 
 #: How far from its verb a figure may stand, before and after, in tokens.
 _BEFORE, _AFTER = 12, 5
+_VERBS = w.UP | w.DOWN | w.POSITIVE.keys() | w.NEGATIVE.keys()
 _PLAIN, _PROFIT, _UNNAMED = 1.0, 1.2, 0.7
 _STANDING = w.word_set("was is were are closed ended traded be been stood")
 _MOVES = w.word_set("go goes going gone went edge edges edged inched ticked crept headed")
-_GO_ON = {"", *w.word_set(", . on in a almost nearly about some over more y-y yoy year-on-year"), *w.BOOSTERS, *w.DAMPENERS}
+_GO_ON = {
+    "",
+    *w.word_set(", . on in a almost nearly about some over more y-y yoy year-on-year"),
+    *w.BOOSTERS,
+    *w.DAMPENERS,
+}
 
 
 def figure_at(tokens: Tokens, at: int) -> float:
@@ -122,11 +128,12 @@ def _object(tokens: Tokens, at: int) -> tuple[float, int]:
         start += 2
     found, where, paid = 0.0, at, False
     for place in range(start, min(start + _AFTER, len(tokens))):
-        if tokens.words[place] in w.STOPS or counts(tokens, place):
-            break
+        word = tokens.words[place]
+        if word in w.STOPS or counts(tokens, place) or (found and word in _VERBS):
+            break  # "lower costs improved the margin": the costs are lower
         if figure := figure_at(tokens, place):
             found, where = figure, place  # the last one is the head: "sales costs"
-        paid = paid or tokens.words[place] in w.INPUTS
+        paid = paid or word in w.INPUTS
     return found or (-_PLAIN if paid else 0.0), where
 
 

@@ -46,7 +46,7 @@ class Lexicon:
     ['positive']
     """
 
-    name: str = "lexicon-3"
+    name: str = "lexicon-4"
 
     def score(self, texts: Sequence[str | None]) -> Scores:
         """See `Scorer`."""
@@ -141,6 +141,8 @@ def _relief(tokens: Tokens, at: int) -> float:
         if word in w.CLAUSE:
             break
         if word in _BE and tokens.words[place + 1] in w.ENDED:  # "the lawsuit was withdrawn"
+            return -0.8
+        if word in {"ended", "ends"} and tokens.words[place - 1] not in w.PERIODS:  # "the strike ended"
             return -0.8
     return 1.0
 

@@ -92,8 +92,10 @@ def tokenise(text: str) -> Tokens:
     """The tokens of a text of any length and language; a sum that is converted stands once, as it is written first."""
     clean = unicodedata.normalize("NFKC", text[:_READ]).translate(_APOSTROPHES).lower()
     clean = _BROKEN.sub(r"\1", clean).replace("-than-", " than ")  # "better-than-expected"
-    clean = _PAIR.sub(_unbracketed, _BEHIND.sub(_currency_first, clean))
-    clean = _GLUED.sub(r"\1 ", _CONVERTED.sub(" ", clean))
+    clean = _BEHIND.sub(_currency_first, clean)
+    if "(" in clean:
+        clean = _CONVERTED.sub(" ", _PAIR.sub(_unbracketed, clean))
+    clean = _GLUED.sub(r"\1 ", clean)
     words: list[str] = []
     amounts: list[Amount | None] = []
     for match in _TOKEN.finditer(clean):

@@ -1,7 +1,7 @@
 """The word lists of the finance lexicon. Written for this project, under its licence; no published list was copied.
 
-Every form is spelt out: a stemmer would make "better" of "betterment" and "share" of "shared". A figure is the "
-    "weight of a cue; about 1 is a plain statement such as"profit rose", below one half a hint that needs company.
+Every form is spelt out: a stemmer would make "better" of "betterment" and "share" of "shared". A figure is the weight
+of a cue; about 1 is a plain statement such as "profit rose", below one half a hint that needs company.
 """
 
 from __future__ import annotations
@@ -96,57 +96,62 @@ PEOPLE = word_set("employees personnel staff persons people headcount")
 INPUTS = word_set("raw material materials fuel energy oil electricity input commodity wood pulpwood steel grain feed")
 
 POSITIVE = _weights(
-    w3="well top reliable flexible modern effective easy support supports supported enable enables enabling innovative "
-    "state-of-the-art cutting-edge user-friendly world-class prestigious acclaimed trusted expertise prospects potential "
-    "expansion quicker simpler safer cheaper simplify simplifies",
-    w4="smooth smoothly ideal superior stabilise stabilised stabilises stabilize stabilized stabilizes stabilisation "
-    "stabilization streamline streamlines streamlined streamlining solid efficient advantage advantages opportunity opportunities competitive environmentally-friendly "
-    "high-quality benefit benefits easier ahead interesting sustainable",
-    w5="popular milestone milestones faster savings synergy synergies pleased happy glad satisfied delighted proud "
-    "confident optimistic promising attractive encouraging impressive break-even momentum tailwind tailwinds enhance "
-    "enhances enhanced enhancing successful successfully success good secured strengthens "
-    "productive fruitful rewarding satisfactory well-placed well-positioned uplift rosy bright brighter brightened",
+    w3="well top reliable flexible modern effective easy support supports supported enable enables enabling "
+    "innovative state-of-the-art cutting-edge user-friendly world-class prestigious acclaimed trusted "
+    "expertise prospects potential expansion quicker simpler safer cheaper simplify simplifies",
+    w4="smooth smoothly ideal superior stabilise stabilised stabilises stabilize stabilized stabilizes "
+    "stabilisation stabilization streamline streamlines streamlined streamlining solid efficient advantage "
+    "advantages opportunity opportunities competitive environmentally-friendly high-quality benefit benefits "
+    "easier ahead interesting sustainable",
+    w5="popular milestone milestones faster savings synergy synergies pleased happy glad satisfied delighted "
+    "proud confident optimistic promising attractive encouraging impressive break-even momentum tailwind "
+    "tailwinds enhance enhances enhanced enhancing successful successfully success good secured strengthens "
+    "productive fruitful rewarding satisfactory well-placed well-positioned uplift rosy bright brighter "
+    "brightened",
     w7="better best strong stronger strongest strongly robust healthy favourable favorable favourably positive "
     "positively excellent outstanding profitable benefited breakthrough improve improves improved improving "
     "improvement improvements strengthen strengthened strengthening booming buoyant turnaround revives revived "
-    "revival recovered recovery recovering recover lucrative award-winning prize winner outperform outperformed "
-    "outperforms beat beats thriving flourishing recovers bullish upbeat brisk strength robustly resilient resilience "
-    "stellar exceptional superb blockbuster blowout bumper upswing accretive fastest outperforming beating benefiting "
-    "revive reviving undervalued upside oversubscribed boom booms prosper prosperous thrive thrives",
+    "revival recovered recovery recovering recover lucrative award-winning prize winner outperform "
+    "outperformed outperforms beat beats thriving flourishing recovers bullish upbeat brisk strength robustly "
+    "resilient resilience stellar exceptional superb blockbuster blowout bumper upswing accretive fastest "
+    "outperforming beating benefiting revive reviving undervalued upside oversubscribed boom booms prosper "
+    "prosperous thrive thrives",
     w10="upgrade upgraded upgrades record-high record-breaking",
 )
 NEGATIVE = _weights(
     w3="uncertain uncertainty cautious volatile volatility restructuring lack limited",
-    w5="trouble troubles troubled unstable instability insufficient inadequate lag lags lagged lagging refused refuses "
-    "invalid forced unwilling inability lacks lacked lacking leak leaked injured killed alarming worrying unfair tougher "
-    "fierce fiercer tighter tightening severe severely harsh harsher evacuated alleged allegedly pressure pressures unable fire lost loses lose investigation probe concern concerns concerned worry "
-    "worried worries losing squeeze squeezed challenging tough difficult difficulty difficulties "
-    "penalty restructure headwind headwinds subdued muted softer softened softening",
+    w5="trouble troubles troubled unstable instability insufficient inadequate lag lags lagged lagging refused "
+    "refuses invalid forced unwilling inability lacks lacked lacking leak leaked injured killed alarming "
+    "worrying unfair tougher fierce fiercer tighter tightening severe severely harsh harsher evacuated alleged "
+    "allegedly pressure pressures unable fire lost loses lose investigation probe concern concerns concerned "
+    "worry worried worries losing squeeze squeezed challenging tough difficult difficulty difficulties penalty "
+    "restructure headwind headwinds subdued muted softer softened softening",
     w7="weak weaker weakest weakly weakness weaken weakened weakening weakens poor poorly worse worst bad problem "
     "problems crisis recession fear fears threat threats adverse adversely unfavourable unfavorable negative "
-    "negatively disappointing disappointed disappointment failure failures fail fails failed failing loss-making "
-    "unprofitable damage damaged damages harm harmed dispute disputes lawsuit lawsuits sued litigation fraud "
-    "penalties sanctions breach violation accused illegal strike strikes accident explosion defect defects faulty "
-    "recall recalls shortages delayed postpone postponed postponement suspend suspended suspension halt halted "
-    "stoppage shutdown closure closures warning warned warns struggling struggle struggles suffer suffers suffered "
-    "suffering hurt slowdown sluggish stagnant stagnated slack deteriorate deteriorated deteriorating deterioration "
-    "worsen worsened worsening collapse collapsed crash crashed pessimistic doubt doubts write-down writedown cancel "
-    "cancelled canceled cancellation terminate terminated termination discontinue discontinued abandoned scrapped "
-    "underperform bearish gloomy bleak loss-maker dismissed dismissal dismissals oversupply hampered burdened "
-    "misconduct violated fined cancels cancelling suspends suspending halts halting terminates terminating "
-    "discontinues discontinuing abandons abandoning scraps harms collapses crashes sues suing violates violations "
-    "breaches breached breaching hampers underperforms underperformed setback setbacks shortfall shortfalls "
-    "standstill bottleneck bottlenecks disruption disruptions disrupted outage outages woes turmoil scandal bribery corruption "
-    "guilty banned barred lacklustre lackluster tepid dismal dire grim write-downs writedowns write-off write-offs "
-    "overdue arrears ousted sacked objection objections walkout walkouts quit quits hurts cyberattack raided faults "
-    "errors injuries struggled deteriorates worsens postpones postponing hamper hampering collapsing crashing damaging "
-    "underperforming abandon disappoint disappoints harming sue violate violating warn pressured soften softens squeezes "
-    "squeezing downgrading blame blames blamed blaming stagnate stagnating stagnation stalled stalls stalling stalemate "
-    "deadlock revoke revoked revokes dent dented dents plagued mired ailing distressed cash-strapped glut infringe "
-    "infringes infringed infringement infringing boycott contaminated contamination scam scamming hacked malfunction "
-    "breakdown breakdowns furlough furloughed downsize downsizing jobless crunch unsold unpaid erosion devaluation "
-    "devalued depressed exodus illegally unlawful unlawfully cartel collusion allegations alleges indicted convicted "
-    "arrested raid raids badly",
+    "negatively disappointing disappointed disappointment failure failures fail fails failed failing "
+    "loss-making unprofitable damage damaged damages harm harmed dispute disputes lawsuit lawsuits sued "
+    "litigation fraud penalties sanctions breach violation accused illegal strike strikes accident explosion "
+    "defect defects faulty recall recalls shortages delayed postpone postponed postponement suspend suspended "
+    "suspension halt halted stoppage shutdown closure closures warning warned warns struggling struggle "
+    "struggles suffer suffers suffered suffering hurt slowdown sluggish stagnant stagnated slack deteriorate "
+    "deteriorated deteriorating deterioration worsen worsened worsening collapse collapsed crash crashed "
+    "pessimistic doubt doubts write-down writedown cancel cancelled canceled cancellation terminate terminated "
+    "termination discontinue discontinued abandoned scrapped underperform bearish gloomy bleak loss-maker "
+    "dismissed dismissal dismissals oversupply hampered burdened misconduct violated fined cancels cancelling "
+    "suspends suspending halts halting terminates terminating discontinues discontinuing abandons abandoning "
+    "scraps harms collapses crashes sues suing violates violations breaches breached breaching hampers "
+    "underperforms underperformed setback setbacks shortfall shortfalls standstill bottleneck bottlenecks "
+    "disruption disruptions disrupted outage outages woes turmoil scandal bribery corruption guilty banned "
+    "barred lacklustre lackluster tepid dismal dire grim write-downs writedowns write-off write-offs overdue "
+    "arrears ousted sacked objection objections walkout walkouts quit quits hurts cyberattack raided faults "
+    "errors injuries struggled deteriorates worsens postpones postponing hamper hampering collapsing crashing "
+    "damaging underperforming abandon disappoint disappoints harming sue violate violating warn pressured "
+    "soften softens squeezes squeezing downgrading blame blames blamed blaming stagnate stagnating stagnation "
+    "stalled stalls stalling stalemate deadlock revoke revoked revokes dent dented dents plagued mired ailing "
+    "distressed cash-strapped glut infringe infringes infringed infringement infringing boycott contaminated "
+    "contamination scam scamming hacked malfunction breakdown breakdowns furlough furloughed downsize "
+    "downsizing jobless crunch unsold unpaid erosion devaluation devalued depressed exodus illegally unlawful "
+    "unlawfully cartel collusion allegations alleges indicted convicted arrested raid raids badly",
     w10="bankrupt bankruptcy insolvency insolvent downgrade downgraded downgrades layoff layoffs lay-off lay-offs "
     "redundancy redundancies profit-warning job-cuts",
 )
@@ -175,6 +180,7 @@ MONTHS = word_set(
     "jul aug sep sept oct nov dec"
 )
 
+PERIODS = word_set("year years month months quarter quarters period week weeks season")
 #: Of these verbs of change, other senses are as common; these take an amount, or end what is said.
 OTHERWISE = word_set("advanced advances contracted")
 
@@ -219,6 +225,7 @@ TERMS = frozenset(
         ("stop", "loss"),
         ("negative", "pledge"),
         ("cartel", "office offices"),
+        ("from", "underperform outperform"),
         ("negative positive", "territory"),
         ("network system machine line software plant technology product", "upgrade upgrades"),
         ("volatility", "index"),
