@@ -95,6 +95,8 @@ def label(text: str | None) -> str:
         ("A loss of EUR 2 mn, down from a profit of EUR 1 mn.", "negative"),
         ("Cash flow was a negative EUR 8 mn, compared to EUR 3 mn.", "negative"),
         ("The expense ratio weakened to 97 % from 92 %.", "negative"),
+        ("The goal was lifted to 330 crowns ( $ 42.4 - 35.2 euro ) from 310 crowns.", "positive"),
+        ("Its sieves come in sizes ranging from 4 to 60 cm.", "neutral"),
         # what moved, and what did not
         ("Beer sales went up considerably.", "positive"), ("Traffic is expected to go down.", "negative"),
         ("Polar Mills sees full-year profit down y-y", "negative"), ("The index added 2 % on Monday.", "positive"),
@@ -113,6 +115,9 @@ def label(text: str | None) -> str:
         ("The merger makes it become the largest dairy of the region.", "positive"),
         ("Polar Mills is a successful international baking company.", "neutral"),
         ("The mill upgraded its network.", "neutral"), ("Sales will remain below the 2009 level.", "negative"),
+        ("The talks concern the Oulu mill.", "neutral"), ("There are concerns over its debt.", "negative"),
+        ("The mill is less profitable.", "negative"), ("The line is more efficient now.", "positive"),
+        ("A lender has filed for Chapter 11.", "negative"), ("The pump was well received.", "positive"),
         ("The strike ended on Sunday.", "positive"), ("Losses of the year ended 31 December", "negative"),
         # troubles that ended, and terms that are none
         ("The dispute was resolved.", "positive"), ("It resolved the dispute.", "positive"),

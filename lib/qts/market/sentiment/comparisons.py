@@ -14,6 +14,8 @@ _LEVEL = 0.005
 _STATES = w.word_set("was is were are totalled totaled amounted been stood came")
 #: "A year ago", "twelve months earlier".
 _AGO = w.word_set("ago earlier before previously")
+#: "In the range from 4 to 6 mn" nothing changes.
+_SPANS = w.word_set("range ranges ranged ranging vary varies varied varying anything")
 #: Verbs that say themselves whether a change is for the better.
 _JUDGES = w.word_set("improved weakened worsened deteriorated strengthened")
 
@@ -36,6 +38,8 @@ def comparisons(tokens: Tokens) -> list[tuple[int, float]]:
 
 def _older(tokens: Tokens, at: int, word: str) -> int:
     """Where the older amount may begin, 0 where token `at` compares nothing."""
+    if word == "from" and at and tokens.words[at - 1] in _SPANS:
+        return 0
     if word in w.COMPARES or (word == "been" and at and tokens.words[at - 1] in {"had", "having"}):
         return at + 1
     if word == "(" and _bracketed_share(tokens, at):

@@ -129,7 +129,7 @@ _EVENTS = (
     _event(0.6, "ahead earlier sooner", r" (?:of|than) (?:schedule|plan|planned|promised|budget)\b"),
     _event(-0.6, "behind later over", r" (?:of |than )?(?:schedule|planned|promised|budget)\b"),
     # profits and losses
-    _event(1.0, "back return returns returned returning", r" (?:to|in) (?:profit\w*|the black|growth)\b"),
+    _event(1.0, "back return returns returned returning", r" (?:\w+ ){0,4}(?:to|in) (?:profit\w*|the black|growth)\b"),
     _event(1.0, "turn turns turned turning", r" (?:to )?(?:a )?(?:# )?profit\b"),
     _event(
         -1.2,
@@ -255,7 +255,7 @@ _EVENTS = (
         "dismissed dismisses dismiss tossed tosses threw throws rejected rejects",
         r"(?: out)?\b[^;.]{0,15}\b(?:claims?|suits?|lawsuits?|case|complaints?|charges)\b",
     ),
-    _event(0.6, "well", r" tolerated\b"),
+    _event(0.6, "well", r" (?:tolerated|received)\b"),
     _event(0.7, "recommend recommends recommended backs backed", r"\b[^;.]{0,30}\bapproval\b"),
     _event(
         0.9,
@@ -282,6 +282,8 @@ _EVENTS = (
     _event(0.9, "hold neutral in-line market-perform equal-weight", rf" from {_UNDER}\b"),
     _event(-0.9, "hold neutral in-line market-perform equal-weight", rf" from {_OVER}\b"),
     _event(-0.9, "sell reduce underperform underweight", rf" from (?:{_MIDDLE}|{_OVER})\b"),
+    _event(-1.2, "filed files filing", r" for (?:chapter|creditor|administration)\b"),
+    _event(-0.4, "concern concerns concerned", r" (?:over|about|that|at)\b"),
     _event(-1.2, "into", r" (?:administration|receivership|liquidation)\b"),
     _event(-1.2, "going", r" concern\b"),
     _event(-1.2, "bad", r" debts?\b"),

@@ -152,6 +152,10 @@ def _manner(tokens: Tokens, at: int) -> float:
     before = tokens.words[max(at - 4, 0) : at]
     near = [*before[-2:], *tokens.words[at + 1 : at + 3]]
     factor = 1.0
+    if before[-1:] == ["less"]:
+        factor *= -0.9
+    if before[-1:] == ["more"]:
+        factor *= 1.3
     if any(word in w.NEGATIONS for word in before):
         factor *= -0.6
     if any(word in w.BOOSTERS for word in near):

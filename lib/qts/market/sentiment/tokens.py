@@ -12,7 +12,7 @@ _UNITS = {
 }  # fmt: skip
 _CURRENCY = (
     r"(?:eur|euros?|usd|sek|nok|dkk|gbp|rub|jpy|cny|inr|lt|ltl|eek|lvl|chf|pln|czk|huf|cad|aud|nzd|sgd|hkd|krw|brl|"
-    r"zar|rs\.?|us\$|c\$|a\$|\$|€|£|₹|¥)"
+    r"zar|crowns|rs\.?|us\$|c\$|a\$|\$|€|£|₹|¥)"
 )
 _NUMBER = r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _UNIT = (
@@ -33,8 +33,9 @@ _CODES = {
 #: Currencies as they are written behind an amount.
 _SPELT = {
     "euro": "eur", "euros": "eur", "eur": "eur", "dollar": "usd", "dollars": "usd", "usd": "usd", "sek": "sek",
-    "kronor": "sek", "nok": "nok", "dkk": "dkk", "gbp": "gbp", "pounds": "gbp", "kroons": "eek", "litas": "ltl",
-    "lats": "lvl", "rupees": "inr", "roubles": "rub", "rubles": "rub", "yen": "jpy", "yuan": "cny", "zlotys": "pln",
+    "kronor": "sek", "nok": "nok", "dkk": "dkk", "gbp": "gbp", "pounds": "gbp", "crowns": "crowns", "kroons": "eek",
+    "litas": "ltl", "lats": "lvl", "rupees": "inr", "roubles": "rub", "rubles": "rub", "yen": "jpy", "yuan": "cny",
+    "zlotys": "pln",
 }  # fmt: skip
 #: "8.6 mln euro": the currency behind its amount, where no amount of its own follows it.
 _BEHIND = re.compile(
@@ -44,7 +45,10 @@ _BEHIND = re.compile(
 #: "EUR74 .8 m" and "1 ,200": texts that were tokenised before put a blank into numbers.
 _BROKEN = re.compile(r"(?<=\d) ([.,])(?=\d)")
 #: The same amount once more in another currency: "EUR 5 mn ( USD 7 mn )".
-_CONVERTED = re.compile(rf"\(\s*(?:about |approximately |approx\. |some )?{_CURRENCY}\s?[\d.,]+\s?(?:{_UNIT})?\s*\)")
+_CONVERTED = re.compile(
+    rf"\(\s*(?:about |approximately |approx\. |some )?{_CURRENCY}\s?[\d.,]+\s?(?:{_UNIT})?\s*"
+    rf"(?:-\s?{_CURRENCY}\s?[\d.,]+\s?(?:{_UNIT})?\s*)?\)"
+)
 #: An amount and another one in brackets: converted, or that of the year before, as may be said: "( 2008 : EUR 4 mn )".
 _PAIR = re.compile(
     rf"(?P<c1>{_CURRENCY})\s?(?P<n1>{_NUMBER})\s?(?P<u1>{_UNIT})?\s*"

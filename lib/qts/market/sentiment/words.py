@@ -119,11 +119,12 @@ POSITIVE = _weights(
     w10="upgrade upgraded upgrades record-high record-breaking",
 )
 NEGATIVE = _weights(
-    w3="uncertain uncertainty cautious volatile volatility restructuring lack limited",
+    w3="uncertain uncertainties uncertainty cautious volatile volatility restructuring lack limited",
+    w4="concern concerns concerned",  # "it concerns all of them"
     w5="trouble troubles troubled unstable instability insufficient inadequate lag lags lagged lagging refused "
     "refuses invalid forced unwilling inability lacks lacked lacking leak leaked injured killed alarming "
     "worrying unfair tougher fierce fiercer tighter tightening severe severely harsh harsher evacuated alleged "
-    "allegedly pressure pressures unable fire lost loses lose investigation probe concern concerns concerned "
+    "allegedly pressure pressures unable fire lost loses lose investigation probe "
     "worry worried worries losing squeeze squeezed challenging tough difficult difficulty difficulties penalty "
     "restructure headwind headwinds subdued muted softer softened softening",
     w7="weak weaker weakest weakly weakness weaken weakened weakening weakens poor poorly worse worst bad problem "
@@ -224,6 +225,7 @@ TERMS = frozenset(
         ("well best", "as known practice practices"),
         ("stop", "loss"),
         ("negative", "pledge"),
+        ("home", "improvement improvements"),
         ("cartel", "office offices"),
         ("from", "underperform outperform"),
         ("negative positive", "territory"),
