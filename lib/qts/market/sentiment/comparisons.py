@@ -14,6 +14,8 @@ _LEVEL = 0.005
 _STATES = w.word_set("was is were are totalled totaled amounted been stood came")
 #: "A year ago", "twelve months earlier".
 _AGO = w.word_set("ago earlier before previously")
+#: Before "the" and an amount: "less than the EUR 2 mn of last year", "an improvement on the EUR 2 mn loss".
+_BESIDE = w.word_set("than over above below on")
 #: "In the range from 4 to 6 mn" nothing changes.
 _SPANS = w.word_set("range ranges ranged ranging vary varies varied varying anything")
 #: Verbs that say themselves whether a change is for the better.
@@ -45,6 +47,8 @@ def _older(tokens: Tokens, at: int, word: str) -> int:
     if word == "(" and _bracketed_share(tokens, at):
         return at + 1
     following = tokens.words[at + 1] if at + 1 < len(tokens) else ""
+    if word in _BESIDE and following == "the" and at + 2 < len(tokens) and tokens.amounts[at + 2] is not None:
+        return at + 2
     return at + 2 if word in {"compared", "compares", "comparing", "opposed"} and following in {"to", "with"} else 0
 
 

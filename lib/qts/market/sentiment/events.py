@@ -30,7 +30,8 @@ _WORKS = (
 _YEAR_BEFORE = (
     r"(?: (?:that|those) of #|(?: the)? (?:# level|level (?:of|in) #)|"
     r"(?: the| that| those| level| of| in| its| their){0,4} "
-    r"(?:last|previous|prior|preceding|corresponding) (?:year|quarter|period|month|season))"
+    r"(?:last|previous|prior|preceding|corresponding) (?:year|quarter|period|month|season)|"
+    r" (?:the|a) year (?:before|ago|earlier))"
 )
 _LONG = r"[^;.]{0,25}\b(?:ever|on record|since|in (?:its|the company's|our) history|in (?:\w+|#|more than \w+) years)\b"
 _TAKEN = r"(?:acquisition|sale|deal|divestment|purchase|merger|transaction)"
@@ -76,9 +77,7 @@ _EVENTS = (
     ),
     _event(0.7, "placed places placing", r"\b[^;.]{0,20}\border"),
     _event(0.7, "ordered", r" [^;.]{0,60}\bfrom\b"),
-    _event(
-        0.6, "supply supplies deliver delivers provide provides", rf"\b[^;.]{{3,80}}\bunder an? [^;.]{{0,25}}{_PACT}\b"
-    ),
+    _event(0.6, "supply deliver provide", rf"\b[^;.]{{3,80}}\bunder an? [^;.]{{0,25}}{_PACT}\b"),
     _event(
         0.7,
         "sign signs signed signing inked inks concluded enters entered sealed seals",
@@ -117,9 +116,14 @@ _EVENTS = (
         rf"\b(?:(?<=short) of|(?<=worse|lower) than|(?<=less) than|(?<!short)(?<!worse|lower)(?<!less))\b"
         rf"[^;.]{{0,40}}\b{_EXPECTED}",
     ),
-    _event(0.9, "above", _YEAR_BEFORE),
+    _event(0.9, "above ahead", rf"(?:(?<=ahead) of)?{_YEAR_BEFORE}"),
+    _event(0.6, "more", rf" than{_YEAR_BEFORE}"),
+    _event(-0.6, "less", rf" than{_YEAR_BEFORE}"),
+    _event(0.8, "revised revises revising adjusted adjusts", r"\b[^;.]{0,40}\bup(?:wards?)?\b"),
+    _event(-0.8, "revised revises revising adjusted adjusts", r"\b[^;.]{0,40}\bdown(?:wards?)?\b"),
     _event(-0.9, "below under", _YEAR_BEFORE),
     _event(1.0, "meets met achieved achieves", rf"\b[^;.]{{0,30}}\b(?:primary|main|secondary|key) {_GOALS}\b"),
+    _event(0.8, "meets met reached reaches achieved achieves", rf" (?:its|their|the|all)(?: \w+){{0,2}} {_GOALS}\b"),
     _event(-1.0, "miss misses missed", rf"\b[^;.]{{0,30}}\b{_GOALS}\b"),
     _event(-1.0, "not didn't fail fails failed", rf" (?:to )?(?:meet|reach|achieve|hit)\b[^;.]{{0,40}}\b{_GOALS}\b"),
     _event(0.9, "all-time record", r" (?:high|sales|profit|result|year|quarter|level|order|orders|earnings)\b"),
@@ -136,9 +140,9 @@ _EVENTS = (
         "swung slipped fell turned moved plunged sank swing swings slips falls turns plunges sinks",
         r" (?:in)?to (?:an? )?[^;.]{0,30}\bloss",
     ),
-    _event(-0.8, "in into", r" the red\b"),
+    _event(-0.8, "in into", r" the (?:red|minus)\b"),
     _event(0.8, "now again was", r" in profit\b"),
-    _event(0.6, "broke breaks break breaking", r" even\b"),
+    _event(0.6, "broke broken breaks break breaking", r" even\b"),
     _event(0.9, "pass passes passed passing", r" on [^;.]{0,25}\b(?:costs?|prices?)\b"),
     _event(-1.0, "default defaults defaulted defaulting", r" on\b"),
     _event(-0.8, "red", r" ink\b"),
@@ -172,7 +176,7 @@ _EVENTS = (
     _event(-0.6, "not", r" (?:be )?(?:pay|paid|paying|distribut\w+|propos\w+) (?:\w+ ){0,2}dividends?\b"),
     _event(0.7, "cost", r" (?:savings?|efficien\w+|effective\w*)\b"),
     _event(0.7, "cost-saving cost-savings cost-efficient cost-efficiency cost-effective cost-effectively"),
-    _event(0.7, "save saves saving savings", r"\b[^;.]{0,30}\bcosts?\b"),
+    _event(0.7, "save saves saving savings", r"\b[^;.]{0,30}\b(?:costs?|energy|fuel|time)\b"),
     _event(-0.3, "due", r" to\b[^;.]{0,30}\b(?:weak|lower|crisis|decreas\w+|declin\w+)\b"),
     # people and works
     _event(-1.2, "lay lays laying laid", r" off\b"),
@@ -262,6 +266,7 @@ _EVENTS = (
         "overturned overturns overturn quashed quashes annulled annuls",
         r"\b[^;.]{0,40}\b(?:fines?|ruling|verdict|penalt(?:y|ies)|ban|award|sentence)\b",
     ),
+    _event(-0.7, "demand demands demanded demanding seeks claims", r"\b[^;.]{0,40}\bcompensation\b"),
     _event(-1.0, "ordered", r"\b[^;.]{0,30}\bto (?:pay|repay|refund|compensate)\b"),
     _event(-0.8, "pay pays paid paying", r"\b[^;.]{0,25}\bfines?\b"),
     _event(-0.8, "impose imposes imposed propose proposes proposed faces facing", r"\b[^;.]{0,25}\bfines?\b"),

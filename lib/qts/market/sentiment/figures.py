@@ -12,7 +12,10 @@ _BEFORE, _AFTER = 12, 5
 _VERBS = w.UP | w.DOWN | w.POSITIVE.keys() | w.NEGATIVE.keys()
 _PLAIN, _PROFIT, _UNNAMED = 1.0, 1.2, 0.7
 _STANDING = w.word_set("was is were are closed ended traded be been stood")
-_MOVES = w.word_set("go goes going gone went edge edges edged inched ticked crept headed")
+_MOVES = w.word_set(
+    "go goes going gone went edge edges edged inched ticked crept headed push pushes pushed pushing drive drives drove "
+    "driven driving bring brings brought bringing"
+)
 _GO_ON = {
     "",
     *w.word_set(", . on in a almost nearly about some over more y-y yoy year-on-year"),
@@ -83,6 +86,8 @@ def _direction(tokens: Tokens, at: int) -> int:
     if word in {"added", "adds"}:  # "the index added 2 %", but not "he added"
         following = tokens.amounts[at + 1] if at + 1 < len(tokens) else None
         return 1 if following and following.percent else 0
+    if word in {"declined", "declines"} and tokens.words[at + 1 : at + 2] == ["to"] != tokens.words[at + 2 : at + 3]:
+        return -1 if tokens.words[at + 2 : at + 3] == ["#"] else 0  # "it declined to comment"
     if word in w.OTHERWISE and (at + 1 == len(tokens) or tokens.words[at + 1] not in _GO_ON | {"#", "by"}):
         return 0
     return 1 if word in w.UP else -1 if word in w.DOWN else 0

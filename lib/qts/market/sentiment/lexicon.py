@@ -152,6 +152,8 @@ def _manner(tokens: Tokens, at: int) -> float:
     before = tokens.words[max(at - 4, 0) : at]
     near = [*before[-2:], *tokens.words[at + 1 : at + 3]]
     factor = 1.0
+    if "had" in before and "expected" in before:  # "analysts had expected a smaller profit"
+        factor *= -0.8
     if before[-1:] == ["less"]:
         factor *= -0.9
     if before[-1:] == ["more"]:

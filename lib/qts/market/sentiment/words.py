@@ -107,7 +107,7 @@ POSITIVE = _weights(
     "proud confident optimistic promising attractive encouraging impressive break-even momentum tailwind "
     "tailwinds enhance enhances enhanced enhancing successful successfully success good secured strengthens "
     "productive fruitful rewarding satisfactory well-placed well-positioned uplift rosy bright brighter "
-    "brightened",
+    "brightened praise praised praises",
     w7="better best strong stronger strongest strongly robust healthy favourable favorable favourably positive "
     "positively excellent outstanding profitable benefited breakthrough improve improves improved improving "
     "improvement improvements strengthen strengthened strengthening booming buoyant turnaround revives revived "
