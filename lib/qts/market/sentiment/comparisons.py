@@ -47,8 +47,9 @@ def _older(tokens: Tokens, at: int, word: str) -> int:
     if word == "(" and _bracketed_share(tokens, at):
         return at + 1
     following = tokens.words[at + 1] if at + 1 < len(tokens) else ""
-    if word in _BESIDE and following == "the" and at + 2 < len(tokens) and tokens.amounts[at + 2] is not None:
-        return at + 2
+    if word in _BESIDE and following == "the":
+        amount = tokens.amounts[at + 2] if at + 2 < len(tokens) else None
+        return 0 if amount is None or amount.bare else at + 2
     return at + 2 if word in {"compared", "compares", "comparing", "opposed"} and following in {"to", "with"} else 0
 
 

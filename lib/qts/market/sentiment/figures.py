@@ -143,22 +143,19 @@ def _object(tokens: Tokens, at: int) -> tuple[float, int]:
 
 
 def _subject(tokens: Tokens, at: int) -> tuple[float, int]:
-    """The figure before and its token: "profit for the period rose", "sales growth"."""
+    """The figure before and its token: "profit for the period rose", "sales growth", "the costs of the sales unit"."""
     far = 2 if tokens.words[at] in w.CHANGE_NOUNS else _BEFORE
-    whose = (0.0, at)
+    head = (0.0, at)
     for place in range(at - 1, max(at - far, 0) - 1, -1):
-        word = tokens.words[place]
-        if word in w.CLAUSE or word in w.SUBORDINATES:
+        if tokens.words[place] in w.CLAUSE or tokens.words[place] in w.SUBORDINATES:
             break
         figure = figure_at(tokens, place)
         if not figure or (place and tokens.words[place - 1] == "per"):
             continue
-        if word not in w.WHERE:
-            return figure, place
-        whose = whose if whose[0] else (figure, place)
-        if w.PLACED.isdisjoint(tokens.words[max(place - 4, 0) : place]):
-            break  # the unit itself, not the costs "of the unit"
-    return whose
+        head = (figure, place)
+        if w.BELONGS.isdisjoint(tokens.words[max(place - 3, 0) : place]):
+            break  # nothing stands before that it belongs to, as the unit does to its costs
+    return head
 
 
 def counts(tokens: Tokens, at: int) -> bool:

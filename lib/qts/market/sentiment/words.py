@@ -86,9 +86,8 @@ DESCRIBED = word_set(
 )
 #: Beside "shares": how many there are is no news.
 COUNTED = word_set("number outstanding treasury")
-#: Figures only where no other one is named: "the costs of the unit rose".
-WHERE = word_set("sector segment division unit market markets economy base")
-PLACED = word_set("in of at for on")
+#: What follows these belongs to what stands before: "the costs of the unit".
+BELONGS = word_set("in of at for on")
 WORTH = word_set("value worth price cost")
 #: How many work somewhere now and before is no news; that they are laid off is.
 PEOPLE = word_set("employees personnel staff persons people headcount")
