@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qts.market.sentiment import words as w
-from qts.market.sentiment.figures import counts, figure_at, owned
+from qts.market.sentiment.figures import belongs, counts, figure_at, owned
 from qts.market.sentiment.tokens import Tokens
 
 _COMPARED = 1.5
@@ -148,6 +148,7 @@ def _sign(tokens: Tokens, at: int, stop: int) -> tuple[int, float, int]:
     The older sign is that of an amount without a word of its own: a loss is compared with a loss, "a negative EUR 1 mn"
     with an amount above zero.
     """
+    head = 0.0
     for place in range(at - 1, max(at - 25, stop) - 1, -1):
         word = tokens.words[place]
         if word in w.CLAUSE and word != "." and place < at - 1:
@@ -156,8 +157,10 @@ def _sign(tokens: Tokens, at: int, stop: int) -> tuple[int, float, int]:
             return -1, 1.0, -1 if word in w.LOSS else 1
         figure = figure_at(tokens, place)
         if figure and not (place and tokens.words[place - 1] == "per"):
-            return 1, 1.0 if figure > 0 else -1.0, 1
-    return 1, 0.0, 1
+            head = 1.0 if figure > 0 else -1.0
+            if not belongs(tokens, place):
+                break
+    return 1, head, 1
 
 
 def in_comparison(tokens: Tokens, at: int) -> bool:

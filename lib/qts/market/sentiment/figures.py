@@ -153,9 +153,14 @@ def _subject(tokens: Tokens, at: int) -> tuple[float, int]:
         if not figure or (place and tokens.words[place - 1] == "per"):
             continue
         head = (figure, place)
-        if w.BELONGS.isdisjoint(tokens.words[max(place - 3, 0) : place]):
-            break  # nothing stands before that it belongs to, as the unit does to its costs
+        if not belongs(tokens, place):
+            break
     return head
+
+
+def belongs(tokens: Tokens, at: int) -> bool:
+    """Whether a figure belongs to one that may stand before it: the unit in "the costs of the unit"."""
+    return not w.BELONGS.isdisjoint(tokens.words[max(at - 3, 0) : at])
 
 
 def counts(tokens: Tokens, at: int) -> bool:
