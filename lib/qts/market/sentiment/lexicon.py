@@ -25,6 +25,8 @@ _LEVELS = {"up", "down"}
 _CHANGES = w.UP | w.DOWN | _LEVELS | {"added", "adds", "change"}
 #: What is left of a cue in a text that tells how things are accounted for.
 _OF_POLICY = 0.3
+#: What a negation leaves: "no problems" is a weaker praise than "not profitable" is a complaint.
+_NO_TROUBLE, _DENIED = -0.4, -0.9
 _BE = w.word_set("was were been is are be being")
 _TONES = w.POSITIVE.keys() | w.NEGATIVE.keys() | w.LOSS
 
@@ -152,15 +154,13 @@ def _manner(tokens: Tokens, at: int) -> float:
     before = tokens.words[max(at - 4, 0) : at]
     near = [*before[-2:], *tokens.words[at + 1 : at + 3]]
     factor = 1.0
-    if "had" in before and "expected" in before:  # "analysts had expected a smaller profit"
-        factor *= -0.8
-    if before[-1:] == ["less"]:
-        factor *= -0.9
-    if before[-1:] == ["more"]:
-        factor *= 1.3
     if any(word in w.NEGATIONS for word in before):
-        factor *= -0.6
-    if any(word in w.BOOSTERS for word in near):
+        factor *= _NO_TROUBLE if tokens.words[at] in w.NEGATIVE else _DENIED
+    if before[-1:] == ["less"]:
+        factor *= _DENIED
+    if "had" in before and "expected" in before:  # "analysts had expected a smaller profit"
+        factor *= _DENIED
+    if before[-1:] == ["more"] or any(word in w.BOOSTERS for word in near):
         factor *= 1.3
     if any(word in w.DAMPENERS for word in near):
         factor *= 0.7
