@@ -16,6 +16,7 @@ _STATES = w.word_set("was is were are totalled totaled amounted been stood came"
 _AGO = w.word_set("ago earlier before previously")
 #: Before "the" and an amount: "less than the EUR 2 mn of last year", "an improvement on the EUR 2 mn loss".
 _BESIDE = w.word_set("than over above below on")
+_RESULTS = w.LOSS | w.PROFIT
 #: "In the range from 4 to 6 mn" nothing changes.
 _SPANS = w.word_set("range ranges ranged ranging vary varies varied varying anything")
 #: Verbs that say themselves whether a change is for the better.
@@ -40,13 +41,15 @@ def comparisons(tokens: Tokens) -> list[tuple[int, float]]:
 
 def _older(tokens: Tokens, at: int, word: str) -> int:
     """Where the older amount may begin, 0 where token `at` compares nothing."""
-    if word == "from" and at and tokens.words[at - 1] in _SPANS:
-        return 0
-    if word in w.COMPARES or (word == "been" and at and tokens.words[at - 1] in {"had", "having"}):
+    before, following = tokens.words[at - 1] if at else "", tokens.words[at + 1] if at + 1 < len(tokens) else ""
+    if word in w.COMPARES:
+        return 0 if before in _SPANS else at + 1
+    if word == "been" and before in {"had", "having"}:
         return at + 1
     if word == "(" and _bracketed_share(tokens, at):
         return at + 1
-    following = tokens.words[at + 1] if at + 1 < len(tokens) else ""
+    if word == "after" and following in {"a", "an"}:  # "a profit of EUR 1 mn, after a loss of EUR 2 mn"
+        return 0 if _RESULTS.isdisjoint(tokens.words[at + 2 : at + 4]) else at + 2
     if word in _BESIDE and following == "the":
         amount = tokens.amounts[at + 2] if at + 2 < len(tokens) else None
         return 0 if amount is None or amount.bare else at + 2

@@ -66,7 +66,7 @@ _EVENTS = (
     _event(
         1.0,
         "won wins win winning awarded secured secures landed lands received receives receiving obtained obtains bagged "
-        "bags clinched clinches granted gets nets scoops garners nabs",
+        "bags got clinched clinches granted gets nets scoops garners nabs",
         rf"\b[^;.]{{0,60}}\b{_DEAL}\b",
     ),
     _event(
@@ -199,6 +199,7 @@ _EVENTS = (
         "recruit recruits recruited recruiting hire hires hired hiring recruitment",
         r"\b[^;.]{0,30}\b(?:more|new|additional|people|employees|staff)\b",
     ),
+    _event(0.5, "take takes taking took", rf" on [^;.]{{0,20}}\b{_PEOPLE}"),
     _event(
         -0.8,
         "close closes closed closing closure shut shuts shutting mothball mothballs mothballed",
@@ -215,6 +216,8 @@ _EVENTS = (
         rf"\b[^;.]{{0,30}}\b(?:production|operations|output|deliveries|dividends?|flights|{_WORKS})\b",
     ),
     _event(0.6, "production plant mill factory mine operations", r"\b[^;.]{0,40}\b(?:restart|resume)(?:s|d|ed)?\b"),
+    _event(0.7, "back return returns returned", r" to normal\b"),
+    _event(-0.7, "break breaks broke broken", r" down\b"),
     _event(0.6, "full", r" capacity\b"),
     _event(0.6, "create creates created creating", r"\b[^;.]{0,20}\bjobs\b"),
     _event(
@@ -229,6 +232,7 @@ _EVENTS = (
         r"\b[^;.]{0,30}\b(?:largest|biggest|leader|leading|number one)\b",
     ),
     _event(0.7, "named ranked voted rated", r" (?:\w+ ){0,3}(?:best|top)\b"),
+    _event(0.6, "make makes making", r"\b[^;.]{0,40}\bthe (?:largest|biggest|leading|market leader|lowest-cost)\b"),
     _event(0.6, "gain gains gained", r" (?:\w+ ){0,2}foothold\b"),
     _event(
         0.5,
@@ -273,6 +277,8 @@ _EVENTS = (
     _event(
         -0.9, "bars", r"\b[^;.]{3,50}\bfrom (?:the )?(?:securities|capital|markets?|trading|bidding|selling|raising)\b"
     ),
+    _event(0.9, "recommend recommends recommended", r" (?:to )?(?:buy|buying|accumulat\w+)\b"),
+    _event(-0.9, "recommend recommends recommended", r" (?:to )?(?:sell|selling|reduc\w+)\b"),
     _event(0.9, "buy outperform overweight accumulate", rf" from (?:{_MIDDLE}|{_UNDER})\b"),
     _event(0.9, "coverage initiated initiates", rf"\b[^;.]{{0,40}}\bwith [^;.]{{0,10}}\b{_OVER}\b"),
     _event(-0.9, "coverage initiated initiates", rf"\b[^;.]{{0,40}}\bwith [^;.]{{0,10}}\b{_UNDER}\b"),

@@ -58,7 +58,8 @@ def change(tokens: Tokens, at: int) -> tuple[float, int]:
         figure, place = _subject(tokens, at)
     if figure:
         return direction * figure, place
-    named = word not in w.NEEDS_FIGURE or _by_a_share(tokens, at) or "expected" in tokens.words[at + 1 : at + 6]
+    told = word not in w.NEEDS_FIGURE or (word.endswith("ing") and tokens.words[max(at - 1, 0)] in w.GOES_ON)
+    named = told or _by_a_share(tokens, at) or "expected" in tokens.words[at + 1 : at + 6]
     return (direction * _UNNAMED if named else 0.0), at
 
 
@@ -83,6 +84,9 @@ def _direction(tokens: Tokens, at: int) -> int:
     if word == "change":  # "a change of -0.4 %" has its direction in the sign
         following = tokens.amounts[at + 2] if tokens.words[at + 1 : at + 3] == ["of", "#"] else None
         return int(math.copysign(1, following.value)) if following and following.percent else 0
+    if word == "more":  # "11 % more passengers"
+        ahead = tokens.amounts[at - 1] if at else None
+        return 1 if ahead and ahead.percent and tokens.words[at + 1 : at + 2] != ["than"] else 0
     if word in {"added", "adds"}:  # "the index added 2 %", but not "he added"
         following = tokens.amounts[at + 1] if at + 1 < len(tokens) else None
         return 1 if following and following.percent else 0

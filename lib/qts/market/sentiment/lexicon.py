@@ -22,7 +22,7 @@ _THRESHOLD = 0.5
 _TOKENS = 60
 
 _LEVELS = {"up", "down"}
-_CHANGES = w.UP | w.DOWN | _LEVELS | {"added", "adds", "change"}
+_CHANGES = w.UP | w.DOWN | _LEVELS | {"added", "adds", "change", "more"}
 #: What is left of a cue in a text that tells how things are accounted for.
 _OF_POLICY = 0.3
 #: What a negation leaves: "no problems" is a weaker praise than "not profitable" is a complaint.

@@ -51,7 +51,7 @@ _CONVERTED = re.compile(
 )
 #: An amount and another one in brackets: converted, or that of the year before, as may be said: "( 2008 : EUR 4 mn )".
 _PAIR = re.compile(
-    rf"(?P<c1>{_CURRENCY})\s?(?P<n1>{_NUMBER})\s?(?P<u1>{_UNIT})?\s*"
+    rf"(?P<c1>{_CURRENCY})\s?(?P<m1>-)?(?P<n1>{_NUMBER})\s?(?P<u1>{_UNIT})?\s*"
     r"\(\s*(?P<said>[^():;]{0,40}:\s*)?(?P<sign>loss(?: of)?\s|-\s?)?"
     rf"(?P<c2>{_CURRENCY})?\s?(?P<n2>{_NUMBER})\s?(?P<u2>{_UNIT})?\s*\)"
 )
@@ -123,14 +123,15 @@ def _converts(first: Amount | None, second: Amount) -> bool:
 def _unbracketed(pair: re.Match[str]) -> str:
     """What brackets mean: EUR 5 mn ( EUR 4 mn ) compares with the year before, EUR 5 mn ( USD 7 mn ) converts."""
     first, second = (_CODES.get(code, code) for code in (pair["c1"], pair["c2"] or pair["c1"]))
+    new = f"{pair['c1']} {pair['m1'] or ''}{pair['n1']}"
     if first != second:
-        return f"{pair['c1']} {pair['n1']} {pair['u1'] or ''} "
+        return f"{new} {pair['u1'] or ''} "
     year = not pair["c2"] and not pair["u2"] and 1900 <= float(pair["n2"].replace(",", "")) <= 2100
     if year or (pair["u2"] or "").startswith(("%", "p")):
         return pair[0]
     unit = pair["u1"] or ""
     sign = "negative " if pair["sign"] else ""
-    return f"{pair['c1']} {pair['n1']} {unit} compared to {sign}{pair['c1']} {pair['n2']} {pair['u2'] or unit} "
+    return f"{new} {unit} compared to {sign}{pair['c1']} {pair['n2']} {pair['u2'] or unit} "
 
 
 def _amount(match: re.Match[str]) -> Amount:

@@ -122,7 +122,7 @@ NEGATIVE = _weights(
     w4="concern concerns concerned",  # "it concerns all of them"
     w5="trouble troubles troubled unstable instability insufficient inadequate lag lags lagged lagging refused "
     "refuses invalid forced unwilling inability lacks lacked lacking leak leaked injured killed alarming "
-    "worrying unfair tougher fierce fiercer tighter tightening severe severely harsh harsher evacuated alleged "
+    "worrying unfair tougher fierce fiercer tighter tightening severe severely harsh harsher evacuated stopped alleged "
     "allegedly pressure pressures unable fire lost loses lose investigation probe "
     "worry worried worries losing squeeze squeezed challenging tough difficult difficulty difficulties penalty "
     "restructure headwind headwinds subdued muted softer softened softening",
@@ -151,7 +151,7 @@ NEGATIVE = _weights(
     "distressed cash-strapped glut infringe infringes infringed infringement infringing boycott contaminated "
     "contamination scam scamming hacked malfunction breakdown breakdowns furlough furloughed downsize "
     "downsizing jobless crunch unsold unpaid erosion devaluation devalued depressed exodus illegally unlawful "
-    "unlawfully cartel collusion allegations alleges indicted convicted arrested raid raids badly",
+    "unlawfully cartel collusion abuse abused abusing allegations alleges indicted convicted arrested raid raids badly",
     w10="bankrupt bankruptcy insolvency insolvent downgrade downgraded downgrades layoff layoffs lay-off lay-offs "
     "redundancy redundancies profit-warning job-cuts",
 )
@@ -180,6 +180,10 @@ MONTHS = word_set(
     "jul aug sep sept oct nov dec"
 )
 
+#: Behind these "-ing" is a verb: "rents kept rising", unlike "rising rents".
+GOES_ON = word_set(
+    "is are was were been be kept keep keeps keeping continue continued start started starts started began"
+)
 PERIODS = word_set("year years month months quarter quarters period week weeks season")
 #: Of these verbs of change, other senses are as common; these take an amount, or end what is said.
 OTHERWISE = word_set("advanced advances contracted")
@@ -225,6 +229,7 @@ TERMS = frozenset(
         ("stop", "loss"),
         ("negative", "pledge"),
         ("home", "improvement improvements"),
+        ("savings", "bank banks account accounts deposits"),
         ("cartel", "office offices"),
         ("from", "underperform outperform"),
         ("negative positive", "territory"),
