@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from qts.market.sentiment.tokens import Tokens
 
 _DEAL = (
-    r"(?:orders?|contracts?|deals?|tender|bid|permits?|approval|patents?|award|mandate|licen[cs]es?|nod|clearance|"
+    r"(?:orders?|contracts?|deals?|tender|bid|permits?|approval|patents?|awards?|prizes?|mandate|licen[cs]es?|nod|clearance|"
     r"status|designation|go-ahead|accreditation|certification|concession)"
 )
 _PACT = r"(?:contracts?|agreements?|deals?|partnership|cooperation|co-operation|letter of intent|memorandum|order)"
@@ -35,6 +35,7 @@ _YEAR_BEFORE = (
 )
 _LONG = r"[^;.]{0,25}\b(?:ever|on record|since|in (?:its|the company's|our) history|in (?:\w+|#|more than \w+) years)\b"
 _TAKEN = r"(?:acquisition|sale|deal|divestment|purchase|merger|transaction)"
+_PENALTY = r"(?:fines?|duty|duties|tariffs?|ban)"
 _GOALS = r"(?:endpoints?|goals?|targets?|objectives?)"
 _IMPAIRMENT = r"(?:impairments?|write-?downs?|write-?offs?|writeoffs?|restructuring charges?)"
 _UNDER = r"(?:sell|reduce|underperform|underweight)"
@@ -75,6 +76,10 @@ _EVENTS = (
         "licence license",
         r"\b[^;.]{0,25}\b(?:was|were|been|is) (?:won|awarded|granted|placed)\b",
     ),
+    _event(
+        0.6, "agreed agrees", r" on (?:an? )?(?:\w+ ){0,2}(?:cooperation|co-operation|partnership|alliance|contract)\b"
+    ),
+    _event(0.5, "new", r" customers?\b"),
     _event(0.7, "placed places placing", r"\b[^;.]{0,20}\border"),
     _event(0.7, "ordered", r" [^;.]{0,60}\bfrom\b"),
     _event(0.6, "supply deliver provide", rf"\b[^;.]{{3,80}}\bunder an? [^;.]{{0,25}}{_PACT}\b"),
@@ -103,6 +108,8 @@ _EVENTS = (
     ),
     _event(-0.7, "end ends ended ending", r" (?:\w+ ){0,3}(?:cooperation|co-operation|partnership|collaboration)\b"),
     _event(-0.8, "called calls", r" off\b"),
+    _event(-0.7, "called calls", r" back #"),
+    _event(-0.6, "turned turns", r" down\b"),
     # against what was expected, or against the year before
     _event(
         1.2,
@@ -146,6 +153,13 @@ _EVENTS = (
     _event(0.9, "pass passes passed passing", r" on [^;.]{0,25}\b(?:costs?|prices?)\b"),
     _event(-1.0, "default defaults defaulted defaulting", r" on\b"),
     _event(-0.8, "red", r" ink\b"),
+    _event(
+        -0.9,
+        "withdrew withdraw withdraws withdrawn withdrawing",
+        r"\b[^;.]{0,30}\b(?:guidance|outlook|forecasts?|from the market)\b",
+    ),
+    _event(-0.9, "qualified", r" opinion\b"),
+    _event(-0.7, "price", r" wars?\b"),
     _event(-1.2, "profit", r" (?:warning|alert)\b"),
     _event(
         -0.8,
@@ -182,6 +196,7 @@ _EVENTS = (
     _event(-1.2, "lay lays laying laid", r" off\b"),
     _event(-1.2, "made make making", r" redundant\b"),
     _event(-1.0, "notice", rf" to [^;.]{{0,20}}\b{_PEOPLE}"),
+    _event(-0.9, "jobs posts positions", r"\b[^;.]{0,40}\b(?:disappear|vanish|moved|at risk|under threat)\b"),
     _event(-1.2, "temporary", r" lay-?offs?\b"),
     _event(
         -1.0,
@@ -197,7 +212,7 @@ _EVENTS = (
     _event(
         0.5,
         "recruit recruits recruited recruiting hire hires hired hiring recruitment",
-        r"\b[^;.]{0,30}\b(?:more|new|additional|people|employees|staff)\b",
+        r"\b(?:[^;.]{0,30}\b(?:more|new|additional|people|employees|staff)\b| (?:some |about |up to )?# )",
     ),
     _event(0.5, "take takes taking took", rf" on [^;.]{{0,20}}\b{_PEOPLE}"),
     _event(
@@ -218,6 +233,10 @@ _EVENTS = (
     _event(0.6, "production plant mill factory mine operations", r"\b[^;.]{0,40}\b(?:restart|resume)(?:s|d|ed)?\b"),
     _event(0.7, "back return returns returned", r" to normal\b"),
     _event(-0.7, "break breaks broke broken", r" down\b"),
+    _event(0.5, "free frees freed freeing", r" up\b"),
+    _event(-0.7, "stand stands stood standing", r" (?:idle|empty|still)\b"),
+    _event(-0.6, "are were was running", r" (?:\w+ )?late\b"),
+    _event(-0.5, "too", r" (?:high|low|few|many|little|much|slow|expensive|late)\b"),
     _event(0.6, "full", r" capacity\b"),
     _event(0.6, "create creates created creating", r"\b[^;.]{0,20}\bjobs\b"),
     _event(
@@ -232,7 +251,7 @@ _EVENTS = (
         r"\b[^;.]{0,30}\b(?:largest|biggest|leader|leading|number one)\b",
     ),
     _event(0.7, "named ranked voted rated", r" (?:\w+ ){0,3}(?:best|top)\b"),
-    _event(0.6, "make makes making", r"\b[^;.]{0,40}\bthe (?:largest|biggest|leading|market leader|lowest-cost)\b"),
+    _event(0.6, "make makes", r"\b[^;.]{0,40}\bthe (?:largest|biggest|leading|market leader|lowest-cost)\b"),
     _event(0.6, "gain gains gained", r" (?:\w+ ){0,2}foothold\b"),
     _event(
         0.5,
@@ -243,7 +262,7 @@ _EVENTS = (
     _event(
         0.5,
         "perform performs performed performing develop develops developed developing progress progresses "
-        "progressed progressing go goes going went sell sells selling sold hold holds held",
+        "progressed progressing go goes going gone went start starts started sell sells selling sold hold holds held",
         r" (?:up )?(?:very |quite )?well\b",
     ),
     _event(0.7, "pick picks picked picking", r" up\b"),
@@ -273,13 +292,15 @@ _EVENTS = (
     _event(-0.7, "demand demands demanded demanding seeks claims", r"\b[^;.]{0,40}\bcompensation\b"),
     _event(-1.0, "ordered", r"\b[^;.]{0,30}\bto (?:pay|repay|refund|compensate)\b"),
     _event(-0.8, "pay pays paid paying", r"\b[^;.]{0,25}\bfines?\b"),
-    _event(-0.8, "impose imposes imposed propose proposes proposed faces facing", r"\b[^;.]{0,25}\bfines?\b"),
+    _event(-0.8, "impose imposes imposed propose proposes proposed faces facing", rf"\b[^;.]{{0,25}}\b{_PENALTY}\b"),
     _event(
         -0.9, "bars", r"\b[^;.]{3,50}\bfrom (?:the )?(?:securities|capital|markets?|trading|bidding|selling|raising)\b"
     ),
     _event(0.9, "recommend recommends recommended", r" (?:to )?(?:buy|buying|accumulat\w+)\b"),
     _event(-0.9, "recommend recommends recommended", r" (?:to )?(?:sell|selling|reduc\w+)\b"),
     _event(0.9, "buy outperform overweight accumulate", rf" from (?:{_MIDDLE}|{_UNDER})\b"),
+    _event(0.7, "premium", r" (?:of # )?(?:to|over)\b"),
+    _event(0.7, "top", r" picks?\b"),
     _event(0.9, "coverage initiated initiates", rf"\b[^;.]{{0,40}}\bwith [^;.]{{0,10}}\b{_OVER}\b"),
     _event(-0.9, "coverage initiated initiates", rf"\b[^;.]{{0,40}}\bwith [^;.]{{0,10}}\b{_UNDER}\b"),
     _event(0.9, "raises raised lifts lifted", r"\b[^;.]{0,40}\bto (?:overweight|outperform|buy(?: from| ?$| \.))"),

@@ -27,6 +27,7 @@ _CHANGES = w.UP | w.DOWN | _LEVELS | {"added", "adds", "change", "more"}
 _OF_POLICY = 0.3
 #: What a negation leaves: "no problems" is a weaker praise than "not profitable" is a complaint.
 _NO_TROUBLE, _DENIED = -0.4, -0.9
+_DETERMINERS = w.word_set("the a an its our their his her this these s")
 _BE = w.word_set("was were been is are be being")
 _TONES = w.POSITIVE.keys() | w.NEGATIVE.keys() | w.LOSS
 
@@ -123,7 +124,7 @@ def _describes(tokens: Tokens, at: int) -> bool:
     for word in tokens.words[at + 1 : at + 5]:
         if word in w.DESCRIBED:
             return True
-        if word in w.STOPS or word in _BE:
+        if word in w.STOPS or word in _BE or word in _DETERMINERS:
             return False
     return False
 
@@ -144,6 +145,8 @@ def _relief(tokens: Tokens, at: int) -> float:
             break
         if word in _BE and tokens.words[place + 1] in w.ENDED:  # "the lawsuit was withdrawn"
             return -0.8
+        if word in _BE and tokens.words[place + 1 : place + 3] in (["over"], ["over", ","], ["over", "."]):
+            return -0.8
         if word in {"ended", "ends"} and tokens.words[place - 1] not in w.PERIODS:  # "the strike ended"
             return -0.8
     return 1.0
@@ -154,7 +157,7 @@ def _manner(tokens: Tokens, at: int) -> float:
     before = tokens.words[max(at - 4, 0) : at]
     near = [*before[-2:], *tokens.words[at + 1 : at + 3]]
     factor = 1.0
-    if any(word in w.NEGATIONS for word in before):
+    if any(word in w.NEGATIONS for word in before) and "only" not in before:
         factor *= _NO_TROUBLE if tokens.words[at] in w.NEGATIVE else _DENIED
     if before[-1:] == ["less"]:
         factor *= _DENIED

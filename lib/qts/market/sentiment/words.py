@@ -122,10 +122,10 @@ NEGATIVE = _weights(
     w4="concern concerns concerned",  # "it concerns all of them"
     w5="trouble troubles troubled unstable instability insufficient inadequate lag lags lagged lagging refused "
     "refuses invalid forced unwilling inability lacks lacked lacking leak leaked injured killed alarming "
-    "worrying unfair tougher fierce fiercer tighter tightening severe severely harsh harsher evacuated stopped alleged "
-    "allegedly pressure pressures unable fire lost loses lose investigation probe "
-    "worry worried worries losing squeeze squeezed challenging tough difficult difficulty difficulties penalty "
-    "restructure headwind headwinds subdued muted softer softened softening",
+    "worrying unfair tougher fierce fiercer tighter tightening severe severely harsh harsher evacuated dilute "
+    "dilutes downtime stopped alleged allegedly pressure pressures unable fire lost loses lose investigation "
+    "probe worry worried worries losing squeeze squeezed challenging tough difficult difficulty difficulties "
+    "penalty restructure headwind headwinds subdued muted softer softened softening",
     w7="weak weaker weakest weakly weakness weaken weakened weakening weakens poor poorly worse worst bad problem "
     "problems crisis recession fear fears threat threats adverse adversely unfavourable unfavorable negative "
     "negatively disappointing disappointed disappointment failure failures fail fails failed failing "
@@ -151,7 +151,9 @@ NEGATIVE = _weights(
     "distressed cash-strapped glut infringe infringes infringed infringement infringing boycott contaminated "
     "contamination scam scamming hacked malfunction breakdown breakdowns furlough furloughed downsize "
     "downsizing jobless crunch unsold unpaid erosion devaluation devalued depressed exodus illegally unlawful "
-    "unlawfully cartel collusion abuse abused abusing allegations alleges indicted convicted arrested raid raids badly",
+    "unlawfully cartel collusion lockout lockouts lock-out lock-outs hurting shortage curtail curtails "
+    "curtailed curtailing curtailment curtailments short-time survival abuse abused abusing allegations "
+    "alleges indicted convicted arrested raid raids badly",
     w10="bankrupt bankruptcy insolvency insolvent downgrade downgraded downgrades layoff layoffs lay-off lay-offs "
     "redundancy redundancies profit-warning job-cuts",
 )
@@ -229,6 +231,8 @@ TERMS = frozenset(
         ("stop", "loss"),
         ("negative", "pledge"),
         ("home", "improvement improvements"),
+        ("strong stronger weak weaker", "euro dollar krona crown pound yen rouble currency currencies"),
+        ("strike", "fund funds"),
         ("savings", "bank banks account accounts deposits"),
         ("cartel", "office offices"),
         ("from", "underperform outperform"),
