@@ -12,13 +12,14 @@ _LEVEL = 0.005
 
 #: A sentence's verb: what stands before it is no older amount of what comes after.
 _STATES = w.word_set("was is were are totalled totaled amounted been stood came")
+_ENDS_IT = _STATES | {"and"}
 #: "A year ago", "twelve months earlier".
 _AGO = w.word_set("ago earlier before previously")
 #: Before "the" and an amount: "less than the EUR 2 mn of last year", "an improvement on the EUR 2 mn loss".
 _BESIDE = w.word_set("than over above below on")
 _RESULTS = w.LOSS | w.PROFIT
-#: "In the range from 4 to 6 mn" nothing changes.
-_SPANS = w.word_set("range ranges ranged ranging vary varies varied varying anything")
+#: "In the range from 4 to 6 mn", "5 mn came from Spain": nothing changes.
+_SPANS = w.word_set("range ranges ranged ranging vary varies varied varying anything came come comes coming")
 #: Verbs that say themselves whether a change is for the better.
 _JUDGES = w.word_set("improved weakened worsened deteriorated strengthened")
 
@@ -94,7 +95,7 @@ def _compare(tokens: Tokens, at: int, start: int, apart: bool) -> float:
 
 def _follows(tokens: Tokens, start: int, old: int) -> bool:
     """Whether an older amount follows in the same clause: "from a loss of EUR 2 mn"."""
-    return not any(tokens.words[n] in w.CLAUSE or tokens.words[n] in _STATES for n in range(start, old))
+    return not any(tokens.words[n] in w.CLAUSE or tokens.words[n] in _ENDS_IT for n in range(start, old))
 
 
 def _of_its_own(tokens: Tokens, start: int, old: int) -> bool:
@@ -106,31 +107,34 @@ def _of_its_own(tokens: Tokens, start: int, old: int) -> bool:
 
 
 def _new(tokens: Tokens, at: int, old: int, apart: bool) -> int | None:
-    """The newer amount: behind "to" after the older one, or else the last one before."""
-    older = tokens.amounts[old]
+    """The newer amount: behind "to" after the older one, or else the last one before that compares with it."""
     for place in range(old + 1, min(old + 5, len(tokens) - 1)):
         if tokens.words[place] == "to" and tokens.words[place - 1] != "compared" and counts(tokens, place + 1):
             return place + 1
     for place in range(at - 1, max(at - 30, 0) - 1, -1):
         if tokens.words[place] in {";", "while"} and not apart:
             return None
-        amount = tokens.amounts[place]
-        if amount is None or older is None or not counts(tokens, place) or amount.percent != older.percent:
-            continue
-        if amount.bare and not older.bare:  # a count, or part of a date
-            continue
-        if (_per_share(tokens, place) and older.unit > 1) or (_per_share(tokens, old) and amount.unit > 1):
-            continue
-        if amount.currency and older.currency and amount.currency != older.currency:  # the same once more, converted
-            continue
-        if amount.percent and place and tokens.words[place - 1] == "by":  # a change, not a level
-            continue
-        return place
+        if _of_a_kind(tokens, place, old):
+            return place
     return None
 
 
+def _of_a_kind(tokens: Tokens, new: int, old: int) -> bool:
+    """Whether two amounts can be of one figure at two times."""
+    newer, older = tokens.amounts[new], tokens.amounts[old]
+    if newer is None or older is None or not counts(tokens, new) or newer.percent != older.percent:
+        return False
+    if newer.bare and not older.bare:  # a count, or part of a date
+        return False
+    if newer.currency and older.currency and newer.currency != older.currency:  # the same once more, converted
+        return False
+    if newer.percent and new and tokens.words[new - 1] == "by":  # a change, not a level
+        return False
+    # what one share earns nobody states in millions
+    return not (_per_share(tokens, new) and older.unit > 1) and not (_per_share(tokens, old) and newer.unit > 1)
+
+
 def _per_share(tokens: Tokens, at: int) -> bool:
-    """Whether an amount is that of one share, which nobody states in millions."""
     return tokens.words[at + 1 : at + 3] in (["per", "share"], ["a", "share"])
 
 

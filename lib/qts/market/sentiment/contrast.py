@@ -7,6 +7,7 @@ from qts.market.sentiment.tokens import Tokens
 _CONCEDES = {"although", "though", "despite", "notwithstanding"}
 _TAKES_BACK = {"but", "however"}
 _ENDS = {".", ";"}
+_ALL = {"all", "every", "any", "anything", "everything", "none", "nothing"}
 _TURNS = _CONCEDES | _TAKES_BACK | {"spite"}
 
 #: What is left of a cue that a sentence concedes, or takes back.
@@ -28,6 +29,11 @@ def weights(tokens: Tokens) -> list[float] | None:
         elif word in _CONCEDES or (word == "spite" and at and words[at - 1] == "in"):
             end = next((n for n in range(at, len(words)) if words[n] == "," or words[n] in _ENDS), len(words))
             found[at:end] = [_CONCEDED] * (end - at)
-        elif word in _TAKES_BACK and "only" not in words[start:at]:  # "not only A but B" takes nothing back
+        elif word in _TAKES_BACK and not _takes_nothing(words, start, at):
             found[start:at] = [_CONCEDED] * (at - start)
     return found
+
+
+def _takes_nothing(words: list[str], start: int, at: int) -> bool:
+    """Whether this is the "but" of "not only A but B", or of "all but one"."""
+    return "only" in words[start:at] or not _ALL.isdisjoint(words[max(at - 3, start) : at])

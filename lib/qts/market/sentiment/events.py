@@ -79,9 +79,15 @@ _EVENTS = (
     _event(
         0.6, "agreed agrees", r" on (?:an? )?(?:\w+ ){0,2}(?:cooperation|co-operation|partnership|alliance|contract)\b"
     ),
+    _event(0.6, "awarded", r"(?:(?<=was awarded)|(?<=were awarded)|(?<=been awarded))\b"),
     _event(0.5, "new", r" customers?\b"),
+    _event(0.6, "won wins gained gains landed lands attracted attracts", r"\b[^;.]{0,30}\b(?:customers?|clients?)\b"),
+    _event(
+        0.6,
+        "contract agreement deal partnership cooperation co-operation",
+        r"\b[^;.]{0,40}\b(?:was|were|been) (?:extended|renewed|expanded|prolonged)\b",
+    ),
     _event(0.7, "placed places placing", r"\b[^;.]{0,20}\border"),
-    _event(0.7, "ordered", r" [^;.]{0,60}\bfrom\b"),
     _event(0.6, "supply deliver provide", rf"\b[^;.]{{3,80}}\bunder an? [^;.]{{0,25}}{_PACT}\b"),
     _event(
         0.7,
@@ -124,8 +130,8 @@ _EVENTS = (
         rf"[^;.]{{0,40}}\b{_EXPECTED}",
     ),
     _event(0.9, "above ahead", rf"(?:(?<=ahead) of)?{_YEAR_BEFORE}"),
-    _event(0.6, "more", rf" than{_YEAR_BEFORE}"),
-    _event(-0.6, "less", rf" than{_YEAR_BEFORE}"),
+    _event(0.6, "more", rf" than(?:{_YEAR_BEFORE}| in #)"),
+    _event(-0.6, "less", rf" than(?:{_YEAR_BEFORE}| in #)"),
     _event(0.8, "revised revises revising adjusted adjusts", r"\b[^;.]{0,40}\bup(?:wards?)?\b"),
     _event(-0.8, "revised revises revising adjusted adjusts", r"\b[^;.]{0,40}\bdown(?:wards?)?\b"),
     _event(-0.9, "below under", _YEAR_BEFORE),
@@ -197,6 +203,8 @@ _EVENTS = (
     _event(-1.2, "made make making", r" redundant\b"),
     _event(-1.0, "notice", rf" to [^;.]{{0,20}}\b{_PEOPLE}"),
     _event(-0.9, "jobs posts positions", r"\b[^;.]{0,40}\b(?:disappear|vanish|moved|at risk|under threat)\b"),
+    _event(-0.8, "wound", r" up\b"),
+    _event(-0.8, "write writes writing wrote written", r" (?:off|down)\b"),
     _event(-1.2, "temporary", r" lay-?offs?\b"),
     _event(
         -1.0,
@@ -233,9 +241,10 @@ _EVENTS = (
     _event(0.6, "production plant mill factory mine operations", r"\b[^;.]{0,40}\b(?:restart|resume)(?:s|d|ed)?\b"),
     _event(0.7, "back return returns returned", r" to normal\b"),
     _event(-0.7, "break breaks broke broken", r" down\b"),
+    _event(0.5, "open opens opened opening", r" (?:up|the door)\b"),
     _event(0.5, "free frees freed freeing", r" up\b"),
     _event(-0.7, "stand stands stood standing", r" (?:idle|empty|still)\b"),
-    _event(-0.6, "are were was running", r" (?:\w+ )?late\b"),
+    _event(-0.6, "late", r"(?:(?<=are late)|(?<=was late)|(?<=were late)|(?<=running late))\b"),
     _event(-0.5, "too", r" (?:high|low|few|many|little|much|slow|expensive|late)\b"),
     _event(0.6, "full", r" capacity\b"),
     _event(0.6, "create creates created creating", r"\b[^;.]{0,20}\bjobs\b"),
@@ -282,6 +291,7 @@ _EVENTS = (
         "dismissed dismisses dismiss tossed tosses threw throws rejected rejects",
         r"(?: out)?\b[^;.]{0,15}\b(?:claims?|suits?|lawsuits?|case|complaints?|charges)\b",
     ),
+    _event(0.7, "give gives gave given", r"\b[^;.]{0,20}\b(?:go-ahead|green light)\b"),
     _event(0.6, "well", r" (?:tolerated|received)\b"),
     _event(0.7, "recommend recommends recommended backs backed", r"\b[^;.]{0,30}\bapproval\b"),
     _event(
@@ -309,6 +319,9 @@ _EVENTS = (
         "cuts cut lowers lowered",
         r"\b[^;.]{0,40}\bto (?:underweight|underperform|neutral|hold|sell)(?: from| ?$| \.)",
     ),
+    _event(0.9, "hold neutral sell reduce underperform underweight", rf" to {_OVER}\b"),
+    _event(-0.9, "buy outperform overweight accumulate", rf" to (?:{_MIDDLE}|{_UNDER})\b"),
+    _event(-0.9, "hold neutral", rf" to {_UNDER}\b"),
     _event(0.9, "stable", r" from negative\b"),
     _event(-0.9, "stable", r" from positive\b"),
     _event(0.9, "hold neutral in-line market-perform equal-weight", rf" from {_UNDER}\b"),
@@ -321,7 +334,7 @@ _EVENTS = (
     _event(-1.2, "bad", r" debts?\b"),
     _event(-1.2, "class", r" action\b"),
     _event(-1.0, "creditor", r" protection\b"),
-    _event(-0.7, "put puts putting", r"\b[^;.]{0,40}\b(?:at risk|in jeopardy|in doubt)\b"),
+    _event(-0.7, "put puts putting", r"\b[^;.]{0,40}\b(?:at risk|in jeopardy|in doubt|on ice|on hold)\b"),
 )
 
 _BY_WORD: dict[str, list[Event]] = defaultdict(list)

@@ -27,7 +27,7 @@ UP = word_set(
     "rally rallied exceed exceeds exceeded exceeding multiplied upped uptick swelled peaked hike hiked bigger "
     "larger greater hikes advances advanced leaps leapt leaped spike spiked skyrocket skyrocketed "
     "triples tripling quadruple quadruples quadrupling swells swelling ballooned advancing leaping hiking rebounding "
-    "rebounds skyrocketing skyrockets spikes spiking intensify intensifies intensified intensifying"
+    "rebounds skyrocketing skyrockets spikes spiking intensify intensifies intensified intensifying swell swollen"
 )
 DOWN = word_set(
     "fall falls fell fallen falling decrease decreases decreased decreasing decline declines declined declining "
@@ -122,10 +122,10 @@ NEGATIVE = _weights(
     w4="concern concerns concerned",  # "it concerns all of them"
     w5="trouble troubles troubled unstable instability insufficient inadequate lag lags lagged lagging refused "
     "refuses invalid forced unwilling inability lacks lacked lacking leak leaked injured killed alarming "
-    "worrying unfair tougher fierce fiercer tighter tightening severe severely harsh harsher evacuated dilute "
-    "dilutes downtime stopped alleged allegedly pressure pressures unable fire lost loses lose investigation "
-    "probe worry worried worries losing squeeze squeezed challenging tough difficult difficulty difficulties "
-    "penalty restructure headwind headwinds subdued muted softer softened softening",
+    "worrying unfair tougher fierce fiercer tighter tightening severe severely harsh harsher evacuated delay "
+    "delays delaying dilute dilutes downtime stopped alleged allegedly pressure pressures unable fire lost "
+    "loses lose investigation probe worry worried worries losing squeeze squeezed challenging tough difficult "
+    "difficulty difficulties penalty restructure headwind headwinds subdued muted softer softened softening",
     w7="weak weaker weakest weakly weakness weaken weakened weakening weakens poor poorly worse worst bad problem "
     "problems crisis recession fear fears threat threats adverse adversely unfavourable unfavorable negative "
     "negatively disappointing disappointed disappointment failure failures fail fails failed failing "
@@ -159,7 +159,7 @@ NEGATIVE = _weights(
 )
 
 NEGATIONS = word_set(
-    "no not never without nor neither none cannot hardly didn't doesn't don't won't can't isn't aren't wasn't "
+    "no nobody not never without nor neither none cannot hardly didn't doesn't don't won't can't isn't aren't wasn't "
     "weren't hasn't haven't hadn't couldn't wouldn't"
 )
 BOOSTERS = word_set(
