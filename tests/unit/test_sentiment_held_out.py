@@ -36,7 +36,7 @@ def test_no_label_is_given_up():
     assert (np.diag(found) / found.sum(axis=0) > 0.5).all()
 
 
-@pytest.mark.parametrize(("lot", "size"), [(1, 240), (2, 120), (3, 150), (4, 120), (5, 200)])
+@pytest.mark.parametrize(("lot", "size"), [(1, 240), (2, 120), (3, 150), (4, 120), (5, 200), (6, 200)])
 def test_the_lots_have_the_usual_mix(lot, size):
     rows = held_out(lot)
     shares = {label: count / size for label, count in Counter(label for label, _ in rows).items()}
