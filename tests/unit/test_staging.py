@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pyarrow as pa
 import pytest
@@ -69,6 +70,21 @@ def test_sources_commit_beside_each_other_and_none_is_lost(ledger):
         assert all(all(done) for done in pool.map(land, "abcd"))
     assert ledger.read("ticks", done_only=False).num_rows == 40
     assert {ledger.transaction("ticks", application) for application in "abcd"} == {9}
+
+
+def test_however_many_commit_at_once_none_is_refused(ledger):
+    """One of 24 may find its version taken 23 times over; delta-rs of itself gives up after 15."""
+    begin = Barrier(24)
+
+    def land(application):
+        own = Ledger(ledger.root)
+        files = staging(own).write(ticks("A"))
+        begin.wait()
+        return own.commit("ticks", files, transaction=(application, 0))
+
+    with ThreadPoolExecutor(24) as pool:
+        assert all(pool.map(land, map(str, range(24))))
+    assert ledger.read("ticks", done_only=False).num_rows == 24
 
 
 def test_the_log_knows_in_which_span_of_time_a_file_lies(ledger):
