@@ -22,8 +22,16 @@ for _name in [name for name in os.environ if _OWN.match(name)]:
     del os.environ[_name]
 
 #: The machine may be busy, so nothing is timed, not even how long it takes to draw an example. `make test` tries the
-#: same examples on every run, so that a change goes in or not by what it changes; `make test-all` draws new ones.
-settings.register_profile("random", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+#: same examples on every run, so that a change goes in or not by what it changes; `make test-all` draws new ones, and
+#: what fails prints how it is tried again: nothing is kept from one run for the next.
+settings.register_profile(
+    "random",
+    deadline=None,
+    max_examples=20,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
+    print_blob=True,
+)
 settings.register_profile("seeded", settings.get_profile("random"), derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "seeded"))
 if settings.get_current_profile_name() == "seeded":
