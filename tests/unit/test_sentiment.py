@@ -99,6 +99,8 @@ def label(text: str | None) -> str:
         ("Its sieves come in sizes ranging from 4 to 60 cm.", "neutral"),
         ("Profit was EUR 9 mn, clearly more than the EUR 7 mn of 2009.", "positive"),
         ("A profit of EUR 1 mn, after a loss of EUR 2 mn in spring.", "positive"),
+        ("It had 900,000 passengers, compared to 1.2 million.", "negative"),
+        ("Traffic rose from 900,000 to 1.2 million passengers.", "positive"),
         ("EBIT was EUR -2 mn ( EUR 1 mn ).", "negative"), ("Some 45 % came from Spain and 30 % from Italy.", "neutral"),
         ("The costs of the sales unit were EUR 7 mn, against EUR 6 mn.", "negative"),
         # what moved, and what did not

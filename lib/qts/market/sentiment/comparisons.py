@@ -9,6 +9,8 @@ from qts.market.sentiment.tokens import Tokens
 _COMPARED = 1.5
 #: A smaller difference than this share is none: "at the previous year's level".
 _LEVEL = 0.005
+#: Amounts of which one is this many times the other are not of one figure.
+_APART = 100
 
 #: A sentence's verb: what stands before it is no older amount of what comes after.
 _STATES = w.word_set("was is were are totalled totaled amounted been stood came")
@@ -85,8 +87,8 @@ def _compare(tokens: Tokens, at: int, start: int, apart: bool) -> float:
     if new_amount is None or old_amount is None:
         return 0.0
     new_value, old_value = new_amount.value, old_amount.value
-    if old_amount.bare:
-        old_value *= new_amount.unit  # "from 4 to 6 million"
+    if old_amount.bare and old_value * new_amount.unit < _APART * abs(new_value):
+        old_value *= new_amount.unit  # "from 4 to 6 million", but not "from 900,000 to 1.2 million"
     rise = new_sign * new_value - old_sign * old_value
     if abs(rise) <= _LEVEL * max(abs(new_value), abs(old_value)):
         return 0.0
@@ -124,8 +126,8 @@ def _of_a_kind(tokens: Tokens, new: int, old: int) -> bool:
     newer, older = tokens.amounts[new], tokens.amounts[old]
     if newer is None or older is None or not counts(tokens, new) or newer.percent != older.percent:
         return False
-    if newer.bare and not older.bare:  # a count, or part of a date
-        return False
+    if newer.bare and not older.bare and (older.currency or _APART * abs(newer.value) < abs(older.value)):
+        return False  # a count, or part of a date
     if newer.currency and older.currency and newer.currency != older.currency:  # the same once more, converted
         return False
     if newer.percent and new and tokens.words[new - 1] == "by":  # a change, not a level

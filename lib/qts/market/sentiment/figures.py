@@ -59,7 +59,7 @@ def change(tokens: Tokens, at: int) -> tuple[float, int]:
     if figure:
         return direction * figure, place
     told = word not in w.NEEDS_FIGURE or (word.endswith("ing") and tokens.words[max(at - 1, 0)] in w.GOES_ON)
-    named = told or _by_a_share(tokens, at) or "expected" in tokens.words[at + 1 : at + 6]
+    named = told or _by_a_share(tokens, at) or {"than", "expected"} <= set(tokens.words[at + 1 : at + 6])
     return (direction * _UNNAMED if named else 0.0), at
 
 
