@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,8 +89,11 @@ def test_folders(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_and_a_noexec_tmp(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1})())
-    monkeypatch.setattr(doctor.os, "statvfs", lambda _: type("Flags", (), {"f_flag": os.ST_NOEXEC})())
+    # The doctor's own names: other threads go on with the real ones.
+    full = {"disk_usage": lambda _: SimpleNamespace(free=1)}
+    monkeypatch.setattr(doctor, "shutil", SimpleNamespace(**vars(shutil) | full))
+    noexec = {"statvfs": lambda _: SimpleNamespace(f_flag=os.ST_NOEXEC)}
+    monkeypatch.setattr(doctor, "os", SimpleNamespace(**vars(os) | noexec))
     statuses = {check.name: check.status for check in doctor.folders(Settings(workdir=tmp_path))}
     assert statuses == {"workdir": "ok", "disk": "warn", "tmp": "fail"}
 
@@ -111,7 +116,7 @@ def test_a_host_name_without_an_address(monkeypatch):
     def unknown(name):
         raise socket.gaierror
 
-    monkeypatch.setattr(doctor.socket, "gethostbyname", unknown)
+    monkeypatch.setattr(doctor, "socket", SimpleNamespace(**vars(socket) | {"gethostbyname": unknown}))
     assert "SPARK_LOCAL_IP" in doctor.loopback().fix
 
 
