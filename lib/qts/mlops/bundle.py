@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from qts.forecast.about import ABOUT
 from qts.forecast.base import UNFITTED, Params
 from qts.forecast.history import FURTHER, History
 from qts.forecast.registry import build
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 FILE = "parameters.json"
+#: Where a version's files are among the artefacts of its run.
+ARTIFACT = "model"
 #: What the pyfunc model needs of this package; it travels with the version, so that it loads anywhere.
 _CODE = (
     "__init__.py",
@@ -37,6 +40,18 @@ _CODE = (
 #: Bars of the input example, enough for the slowest model (recursive least squares) to warm up.
 _EXAMPLE = 128
 _REQUIREMENTS = ("numpy", "scipy", "pandas")
+#: How to use a registered model, on its page in MLflow.
+USE = """```python
+import mlflow
+
+model = mlflow.pyfunc.load_model("models:/{name}@champion")
+model.predict(model.input_example)
+```
+
+It takes a table of bars and gives another table ({gives}), so it is not for `spark_udf`, which wants a row for a row. \
+Hand it the whole history of an instrument. {when} No pickle is loaded, and neither Spark nor this package is needed.
+
+The alias `champion` serves; `challenger` is the newest version that did not take over. Each version says why."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +119,25 @@ class Bundle:
         """What the model takes and gives."""
         return _signature()
 
+    def card(self, name: str) -> str:
+        """What the page of the registered model says, whatever its version: Markdown, below 5000 characters.
+
+        Args:
+            name: under which it is registered.
+        """
+        targets = {"variance": "realised variance", "return": "log return, close to close"}
+        told = [text for target, text in targets.items() if target in build([self.model])[self.model].targets]
+        use = USE.format(
+            name=name,
+            gives="two rows a bar, `target` says of what" if len(told) > 1 else "a row a bar",
+            when="Forecasts are of the bar after each row. "
+            + ("At bars that it was fitted to they are in-sample." if len(told) > 1 else "They begin behind training."),
+        )
+        return (
+            f"Forecasts the next bar of each instrument: its {' and its '.join(told)}, with 80 and 95% intervals. A "
+            f"version holds the parameters of all instruments.\n\n**{self.model}**: {ABOUT[self.model]}\n\n{use}"
+        )
+
     def save(self, folder: Path, run_id: str) -> None:
         """Writes an MLflow model of the flavour pyfunc: parameters, code, signature and requirements."""
         from importlib.metadata import version
@@ -127,7 +161,7 @@ class Bundle:
             loader_module=self.loader,
             data_path=str(data / FILE),
             code_paths=[str(code)],
-            mlflow_model=Model(run_id=run_id),
+            mlflow_model=Model(artifact_path=ARTIFACT, run_id=run_id),
             signature=self.signature(),
             input_example=self.example(),
             pip_requirements=[f"{name}=={version(name)}" for name in self.requirements],

@@ -10,11 +10,20 @@ import numpy as np
 import pandas as pd
 
 from qts.market.returns import log_return
-from qts.mlops.bundle import Bundle
+from qts.mlops.bundle import USE, Bundle
 from qts.regime.panel import NAMES, UNFITTED, Panel
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
+
+_ABOUT = (
+    "Regimes of each instrument's log returns: probabilities of the states calm, normal and stressed after every bar, "
+    "without look-ahead. A version holds the parameters of all instruments.\n\n**hmm**: a hidden Markov model of "
+    "normal returns, one to three states (by BIC, unless conf sets them) named by their volatility, fitted by EM from "
+    'several starts and served by the forward filter. Sources: L. Rabiner, "A tutorial on hidden Markov models", '
+    'Proceedings of the IEEE 77, 1989, section III; J. Hamilton, "A new approach to the economic analysis of '
+    'nonstationary time series and the business cycle", Econometrica 57, 1989.'
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,14 @@ class RegimeBundle(Bundle):
         told = {"instrument": text, "bar_time": time, **dict.fromkeys((*NAMES, "volatility"), number)}
         inputs, outputs = (Schema([ColSpec(kind, name) for name, kind in part.items()]) for part in (given, told))
         return ModelSignature(inputs, outputs)
+
+    def card(self, name: str) -> str:
+        use = USE.format(
+            name=name,
+            gives="a row for every bar of an instrument but its first",
+            when="Probabilities are of a row and those before it; `volatility` is the sd of the next log return.",
+        )
+        return f"{_ABOUT}\n\n{use}"
 
     def example(self) -> pd.DataFrame:
         return super().example()[["instrument", "bar_time", "close"]]

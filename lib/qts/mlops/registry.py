@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tempfile
 import time
@@ -11,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qts.errors import ModelRefused, ModelUnavailable
-from qts.mlops.bundle import FILE, Bundle
+from qts.mlops.bundle import ARTIFACT, FILE, Bundle
 from qts.mlops.cache import ChampionCache
 from qts.mlops.tracking import Tracking, reachable
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 #: Tag of a version: the checksum of its file of parameters. It lives in the registry's database, apart from the file.
 _SEAL = "qts.sha256"
+#: Characters of a description that the registry's database keeps.
+_TEXT = 5000
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,12 @@ class Registry:
         """A valid name of the registry: an experiment's own name may be a path, as on Databricks."""
         return "-".join([*re.findall(r"\w+", self.tracking.experiment), self.kind, model])
 
-    def register(self, bundle: Bundle, run_id: str, key: str, tags: Mapping[str, str]) -> str:
+    def register(self, bundle: Bundle, run_id: str, key: str, tags: Mapping[str, str], note: str = "") -> str:
         """Files a bundle with its run and makes a version of it; once per key.
 
         Args:
             key: identity, kept as the version's tag `qts.key`; a replay finds the version that it made.
+            note: the version's description, Markdown.
 
         Returns:
             The version.
@@ -107,15 +111,34 @@ class Registry:
             return found[0]
         name, client = self.registered_name(bundle.model), self.tracking.client
         with reachable(self.tracking.uri), tempfile.TemporaryDirectory() as folder:
-            model = Path(folder) / "model"
+            model = Path(folder) / ARTIFACT
             bundle.save(model, run_id)
-            client.log_artifacts(run_id, str(model), "model")
-            if not client.search_registered_models(f"name = '{name}'"):
-                client.create_registered_model(name)
-            source = f"{client.get_run(run_id).info.artifact_uri}/model"
+            client.log_artifacts(run_id, str(model), ARTIFACT)
+            self._show(run_id, model)
+            self._describe(bundle)
+            source = f"{client.get_run(run_id).info.artifact_uri}/{ARTIFACT}"
             seal = {_SEAL: _sha256(model / "data" / FILE)}
-            made = client.create_model_version(name, source, run_id, tags={**tags, **seal, "qts.key": key})
+            made = client.create_model_version(
+                name, source, run_id, tags={**tags, **seal, "qts.key": key}, description=note[:_TEXT]
+            )
             return str(made.version)
+
+    def _show(self, run_id: str, model: Path) -> None:
+        """Tells MLflow that the run has a model there: its page then shows the signature and how to try it."""
+        from mlflow.models import Model
+
+        told = json.dumps([Model.load(str(model)).get_tags_dict()])
+        self.tracking.log(run_id, tags={"mlflow.log-model.history": told})
+
+    def _describe(self, bundle: Bundle) -> None:
+        """Makes the registered model, and describes it once: what somebody wrote there stays."""
+        name, client = self.registered_name(bundle.model), self.tracking.client
+        card = bundle.card(name)[:_TEXT]
+        found = client.search_registered_models(f"name = '{name}'")
+        if not found:
+            client.create_registered_model(name, {"qts.job": self.kind, "qts.model": bundle.model}, card)
+        elif not found[0].description:
+            client.update_registered_model(name, card)
 
     def find(self, model: str, key: str) -> tuple[str, dict[str, str]] | None:
         """The version of a key with its tags, if there is one."""

@@ -137,7 +137,7 @@ class Batch:
 
     @property
     def _made(self) -> Versions:
-        return Versions(self.registry, self.number, f"{self.log.checkpoint}:{self.number}")
+        return Versions(self.registry, self.number, f"{self.log.checkpoint}:{self.number}", self.log.ledger)
 
     def _tried(self, fitted: Mapping[str, Fitted]) -> Mapping[str, Mapping[str, int]]:
         """`Start.tried` after this batch."""

@@ -7,7 +7,7 @@ parameters of many thousand instruments need not travel to every task.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Literal
 
@@ -37,12 +37,17 @@ SCORED = f"{FORECASTS}, state binary"
 #: Whether all instruments are fitted anew, or only those that have no parameters yet.
 Mode = Literal["all", "missing"]
 
+#: What every model is shown beside: a random walk and RiskMetrics' average.
+BASELINES = ("naive", "ewma")
+
 _MICRO = 1000  # nanoseconds
 
 
 @dataclass(frozen=True)
 class FitBucket:
-    """Fits models to the first part of each series and scores them, and the parameters they would replace, on the rest.
+    """Fits models to the first part of each series and scores them on the rest.
+
+    So are, on the same bars, the parameters that they would replace, and the baselines.
 
     Attributes:
         interval: length of a bar, nanoseconds.
@@ -59,6 +64,7 @@ class FitBucket:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         history, known = _assemble(batches, self.interval)
         long_enough = history.length + 1 >= self.min_history  # the first bar went into the first return
+        baselines: dict[str, dict[str, Forecast]] = {}
         for name, model in build(self.modes).items():
             held = known.get(name, {})
             columns = [
@@ -67,18 +73,45 @@ class FitBucket:
                 if long_enough[n] and (self.modes[name] == "all" or instrument not in held)
             ]
             if columns:
-                yield self._fit(model, history.columns(columns), held)
+                if not baselines:
+                    baselines = {
+                        b: m.run(m.fit(self._training(history)), history)[0] for b, m in build(BASELINES).items()
+                    }
+                beside = {
+                    other: {target: _columns(forecast, columns) for target, forecast in forecasts.items()}
+                    for other, forecasts in baselines.items()
+                    if other != name
+                }
+                yield self._fit(model, history.columns(columns), held, beside)
 
-    def _fit(self, model: Forecaster, history: History, held: Mapping[str, Params]) -> pa.RecordBatch:
-        params = model.fit(history.first((history.length * self.fraction).astype(np.int64)))
+    def _training(self, history: History) -> History:
+        return history.first((history.length * self.fraction).astype(np.int64))
+
+    def _fit(
+        self,
+        model: Forecaster,
+        history: History,
+        held: Mapping[str, Params],
+        baselines: Mapping[str, Mapping[str, Forecast]],
+    ) -> pa.RecordBatch:
+        params = model.fit(self._training(history))
         for fitted, length in zip(params, history.length, strict=True):
             fitted["seen"] = int(length)
         until = np.array([p["trained_until"] for p in params], np.int64)
         nothing: Params = {"method": UNFITTED}
         replaced = [held.get(instrument, nothing) for instrument in history.instruments]
-        new, old = _scores(model, params, history, until), _scores(model, replaced, history, until)
+        told = model.run(params, history)[0]
+        new, old = _scores(told, told, history, until), None
+        if any(instrument in held for instrument in history.instruments):
+            replacing = model.run(replaced, history)[0]
+            old = _scores(replacing, replacing, history, until)
+        beside = {name: _scores(forecasts, told, history, until) for name, forecasts in baselines.items()}
         scores = [
-            {"new": new[n], "old": old[n] if instrument in held else None}
+            {
+                "new": new[n],
+                "old": old[n] if old is not None and instrument in held else None,
+                **{name: found[n] for name, found in beside.items()},
+            }
             for n, instrument in enumerate(history.instruments)
         ]
         return pa.RecordBatch.from_pydict(
@@ -181,18 +214,24 @@ def _assemble(batches: Iterator[pa.RecordBatch], interval: int) -> tuple[History
     return history, known
 
 
-def _scores(model: Forecaster, params: list[Params], history: History, until: IntArray) -> list[dict[str, Any]]:
-    """For each instrument its scores by target, of forecasts made after `until`."""
-    forecasts, _ = model.run(params, history)
-    outcomes = {target: history.outcome(target) for target in forecasts}
+def _columns(forecast: Forecast, columns: Sequence[int]) -> Forecast:
+    """The forecasts of some instruments."""
+    return Forecast(*(getattr(forecast, field.name)[:, list(columns)] for field in fields(Forecast)))
+
+
+def _scores(
+    forecasts: Mapping[str, Forecast], like: Mapping[str, Forecast], history: History, until: IntArray
+) -> list[dict[str, Any]]:
+    """For each instrument its scores by target, of forecasts made after `until` at bars where `like` has one, too."""
     later = history.inside & (history.times > until)
-    return [
-        {
-            target: astuple(Score.of(target, forecast.column(n), outcomes[target][:, n], later[:, n]))
-            for target, forecast in forecasts.items()
-        }
-        for n in range(len(history.instruments))
-    ]
+    rows = len(later)
+    found: list[dict[str, Any]] = [{} for _ in history.instruments]
+    for target, other in like.items():
+        forecast, actual, chosen = forecasts[target], history.outcome(target), later & np.isfinite(other.mean)
+        for n, scores in enumerate(found):
+            own = Forecast(*(getattr(forecast, field.name)[:rows, n] for field in fields(Forecast)))
+            scores[target] = astuple(Score.of(target, own, actual[:, n], chosen[:, n]))
+    return found
 
 
 _ARROW = pa.schema(

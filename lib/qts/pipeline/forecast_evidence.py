@@ -35,13 +35,13 @@ def accuracy(bundle: Bundle, rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def by_bucket(rows: Sequence[Row]) -> dict[str, float]:
-    """Metrics of each bucket by name, `bucket.3.variance.rmse`."""
+    """Metrics of each bucket by name, `bucket/003/variance.rmse`."""
     found: dict[str, float] = {}
     for bucket in sorted({row["bucket"] for row in rows}):
         scores = [row["scores"]["new"] for row in rows if row["bucket"] == bucket]
         for target in scores[0]:
             total = sum((Score(*score[target]) for score in scores), Score())
-            found |= {f"bucket.{bucket}.{name}": value for name, value in total.metrics(target).items()}
+            found |= {f"bucket/{bucket:03d}/{name}": value for name, value in total.metrics(target).items()}
     return found
 
 
@@ -75,7 +75,8 @@ def calibration_plot(table: pd.DataFrame, title: str) -> bytes:
         axes.set_xticks(range(len(_LEVELS)), [f"{100 * level:.0f}%" for level in _LEVELS.values()])
         axes.set(title=f"{title}: {target}, {int(own['n'].sum()):,} forecasts", xlabel="nominal coverage")
         axes.set(ylabel="coverage less nominal, percentage points", ylim=(-furthest, furthest), xlim=(-0.5, 1.5))
-        axes.legend(loc="lower right")
+    if targets:
+        figure.legend(*every[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     sink = io.BytesIO()
     figure.savefig(sink, format="svg", metadata={"Date": None})
     return sink.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from qts.mlops.bundle import Bundle
 from qts.mlops.registry import CHALLENGER, CHAMPION, Registry
@@ -13,6 +14,7 @@ from qts.pipeline.batches import Plan
 from qts.pipeline.forecast_survey import Survey
 from qts.pipeline.regime_evidence import Row, accuracy, by_bucket, calibration_plot, metrics
 from qts.regime.panel import UNFITTED
+from qts.store.ledger import Ledger
 
 MODEL = "hmm"
 _SENSE = (
@@ -40,11 +42,13 @@ class Versions:
         registry: where it goes.
         batch: number of the batch.
         key: identity of the batch; the version is found again by it.
+        ledger: of the bars.
     """
 
     registry: Registry
     batch: int
     key: str
+    ledger: Ledger
 
     def made(self) -> Fitted | None:
         """What this batch made before it was interrupted."""
@@ -64,12 +68,16 @@ class Versions:
             compare: whether the version has to foretell no worse than the one it replaces.
         """
         scores = [row["scores"] for row in rows]
-        figures = metrics([score["new"] for score in scores])
+        figures, champion = metrics([score["new"] for score in scores]), plan["champion"]
         both = [(score["new"], score["old"]) for score in scores if score["old"] is not None]
-        promoted = not compare or sum(a["log_score"] for a, _ in both) >= sum(b["log_score"] for _, b in both)
-        provenance = ",".join(survey.provenance)
-        tracking, tags = self.registry.tracking, {"qts.job": "regime", "qts.provenance": provenance}
-        run_id = tracking.run(f"regime {MODEL}", self.key, tags).info.run_id
+        verdict = _compared(both, champion) if compare else training.Verdict.unopposed(bundle, rows, champion)
+        shown = {"this version": figures}
+        if compare:
+            shown |= {f"version {champion}": metrics([old for _, old in both])}
+        text = training.note(bundle, plan, survey, verdict, shown)
+        tracking, tags = self.registry.tracking, training.tags(bundle, plan, survey, "regime", verdict)
+        run_id = tracking.run(f"regime {MODEL}", self.key, tags, training.at_of(plan)).info.run_id
+        tracking.read(run_id, training.sources(self.ledger, plan))
         unfitted = sum(p["method"] == UNFITTED for p in bundle.parameters.values())
         states = [len(p.get("mean", ())) for p in bundle.parameters.values()]
         tracking.log(
@@ -81,7 +89,7 @@ class Versions:
                 "trained_on_bars": sum(p["bars"] for p in bundle.parameters.values()),
                 **{f"states.{k}": states.count(k) for k in sorted(set(states))},
             },
-            tags=training.note(bundle, figures, _SENSE),
+            tags=training.note_of_run(bundle, text, _SENSE),
             step=self.batch,
             at=training.at_of(plan),
         )
@@ -89,9 +97,11 @@ class Versions:
         tracking.attach(run_id, "accuracy.csv", table.to_csv(index=False).encode())
         tracking.attach(run_id, "calibration.svg", calibration_plot(table, rows, MODEL))
         tracking.finish(run_id)
-        told = {"promoted": promoted, "instruments": len(scores), "metrics": figures}
-        kept = {f"qts.{name}": json.dumps(value) for name, value in told.items()} | {"qts.provenance": provenance}
-        return Fitted(self.registry.register(bundle, run_id, self.key, kept), promoted, len(scores), figures)
+        told = {"promoted": verdict.promoted, "instruments": len(scores), "metrics": figures}
+        kept = {f"qts.{name}": json.dumps(value) for name, value in told.items()}
+        kept["qts.provenance"] = tags["qts.provenance"]
+        version = self.registry.register(bundle, run_id, self.key, kept, text)
+        return Fitted(version, verdict.promoted, len(scores), figures)
 
     def name(self, fitted: Fitted) -> None:
         """Moves the aliases: a version that takes over is the champion, any other the challenger."""
@@ -100,3 +110,14 @@ class Versions:
             self.registry.drop_alias(MODEL, CHALLENGER)
         else:
             self.registry.set_alias(MODEL, CHALLENGER, fitted.version)
+
+
+def _compared(both: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], champion: str | None) -> training.Verdict:
+    """Whether new parameters foretell no worse than the champion's, by the log density of the same bars."""
+    ours, theirs = metrics([new for new, _ in both]), metrics([old for _, old in both])
+    if not ours or not theirs:
+        return training.Verdict(True, f"there are no bars that are new to version {champion}, too, to compare them on")
+    promoted = ours["n"] * ours["log_density"] >= theirs["n"] * theirs["log_density"]
+    told = f"its log density a bar of {ours['log_density']:.6g} is {'no worse' if promoted else 'worse'} than the "
+    told += f"{theirs['log_density']:.6g} of version {champion}, on the same bars, of {len(both)} instruments"
+    return training.Verdict(promoted, told)

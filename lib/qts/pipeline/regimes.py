@@ -211,7 +211,7 @@ class _Batch:
 
     @property
     def _versions(self) -> Versions:
-        return Versions(self.registry, self.number, f"{self.log.checkpoint}:{self.number}")
+        return Versions(self.registry, self.number, f"{self.log.checkpoint}:{self.number}", self.log.ledger)
 
     def _fit(self, bars: DataFrame, survey: Survey, champion: Bundle | None, tried: Mapping[str, int]) -> Fitted | None:
         """Fits what is due, if anything is; what an interrupted batch made is taken as it is."""
