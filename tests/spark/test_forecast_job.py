@@ -20,6 +20,7 @@ from qts.mlops.registry import Registry
 from qts.mlops.tracking import Tracking
 from qts.pipeline import forecast, forecast_online, forecast_survey
 from qts.pipeline.batches import BatchLog
+from qts.pipeline.training import Verdict
 from qts.settings import Forecast, Mlflow, Settings
 from qts.store.ledger import Ledger
 
@@ -266,7 +267,7 @@ def test_new_instruments_join_and_a_worse_refit_stays_challenger(
     assert set(new) - set(old) == {"CALM", "GAPS"}
     assert all(new[name] == old[name] for name in old)
 
-    monkeypatch.setattr("qts.pipeline.forecast_versions._no_worse", lambda scores: False)
+    monkeypatch.setattr("qts.pipeline.forecast_versions._compared", lambda *_: Verdict(False, "it is worse"))
     ledger.append("bars_history", _bars(260, first=200))
     refitted = forecast.run(settings)
     assert refitted["models"]["ewma"]["version"] == "2"

@@ -21,6 +21,7 @@ from qts.errors import ModelUnavailable
 from qts.mlops.registry import CHALLENGER, CHAMPION, Registry
 from qts.mlops.tracking import Tracking
 from qts.pipeline import alerts, forecast, monitor, regimes, train
+from qts.pipeline.training import Verdict
 from qts.settings import Forecast, Mlflow, Regime, Settings
 from qts.store.ledger import Ledger
 
@@ -255,7 +256,7 @@ def test_a_refit_that_loses_is_not_repeated_bar_by_bar(tmp_path: Path, monkeypat
     settings = settings_of(tmp_path, refit_every=20)
     add_bars(settings, 0, 160)
     forecast.run(settings)
-    monkeypatch.setattr("qts.pipeline.forecast_versions._no_worse", lambda scores: False)
+    monkeypatch.setattr("qts.pipeline.forecast_versions._compared", lambda *_: Verdict(False, "it is worse"))
     runs = []
     for first, last in ((160, 180), (180, 181), (181, 199), (199, 200), (200, 201)):
         add_bars(settings, first, last)

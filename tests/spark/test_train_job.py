@@ -67,7 +67,7 @@ def test_training_registers_and_forecasting_serves(settings: Settings) -> None:
     (run,) = tracking.client.search_runs([tracking.experiment_id], "params.model = 'arima'")[1:]
     assert run.data.params["version_of_bars_history"] == "1"
     assert "return.coverage_80" in run.data.metrics
-    assert any(name.startswith("bucket/") and name.endswith("/return.rmse") for name in run.data.metrics)
+    assert any(name.startswith("within_bucket.") and name.endswith(".return.rmse") for name in run.data.metrics)
     names = {file.path for file in tracking.client.list_artifacts(run.info.run_id)}
     assert {"accuracy.csv", "calibration.svg", "model"} <= names
     folder = tracking.client.download_artifacts(run.info.run_id, "accuracy.csv")

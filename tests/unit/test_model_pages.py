@@ -143,7 +143,14 @@ def test_a_version_says_why_it_serves_and_a_replay_says_it_once(
     assert run.data.tags["qts.promoted"] == "true"
     assert run.data.params["version_of_bars"] == "none"
     bars, loss = np.sum([row["scores"]["new"]["variance"] for row in found["naive"]], axis=0)[[0, 2]]
-    assert run.data.metrics["naive/variance.qlike"] == pytest.approx(loss / bars)
+    assert run.data.metrics["versus_naive.variance.qlike"] == pytest.approx(loss / bars)
+    figures = [name for name in sorted(run.data.metrics) if "qlike" in name]  # in the order of the charts
+    assert figures == [
+        "variance.qlike",
+        "versus_ewma.variance.qlike",
+        "versus_naive.variance.qlike",
+        "within_bucket.000.variance.qlike",
+    ]
     (data,) = run.inputs.dataset_inputs
     assert data.dataset.name == "bars_history"
     assert json.loads(data.dataset.source)["path"] == str(tmp_path / "tables" / "bars_history")

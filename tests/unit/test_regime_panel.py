@@ -217,11 +217,11 @@ def test_a_runs_evidence_adds_up():
     assert np.isnan(table.loc["A", "normal_sd"])
     assert table.loc["B", "calm_sd"] < table.loc["B", "normal_sd"] < table.loc["B", "stressed_sd"]
     whole, parts = regime_evidence.metrics(found), regime_evidence.by_bucket(rows)
-    assert whole["n"] == parts["bucket/000/n"] + parts["bucket/001/n"] == 400
+    assert whole["n"] == parts["within_bucket.000.n"] + parts["within_bucket.001.n"] == 400
     assert whole["log_density"] == pytest.approx(
-        (parts["bucket/000/log_density"] + parts["bucket/001/log_density"]) / 2
+        (parts["within_bucket.000.log_density"] + parts["within_bucket.001.log_density"]) / 2
     )
-    assert parts["bucket/001/log_density"] == table.loc["B", "log_density"]
+    assert parts["within_bucket.001.log_density"] == table.loc["B", "log_density"]
     picture = regime_evidence.calibration_plot(table.reset_index(), rows, "hmm").decode()
     assert "<svg" in picture
     one_state = [{**rows[0], "instrument": "C"}]

@@ -35,13 +35,16 @@ def accuracy(bundle: Bundle, rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def by_bucket(rows: Sequence[Row]) -> dict[str, float]:
-    """Metrics of each bucket by name, `bucket/003/variance.rmse`."""
+    """Metrics of each bucket by name, `within_bucket.003.variance.rmse`.
+
+    MLflow draws charts in the order of the alphabet: those of all instruments come first.
+    """
     found: dict[str, float] = {}
     for bucket in sorted({row["bucket"] for row in rows}):
         scores = [row["scores"]["new"] for row in rows if row["bucket"] == bucket]
         for target in scores[0]:
             total = sum((Score(*score[target]) for score in scores), Score())
-            found |= {f"bucket/{bucket:03d}/{name}": value for name, value in total.metrics(target).items()}
+            found |= {f"within_bucket.{bucket:03d}.{name}": value for name, value in total.metrics(target).items()}
     return found
 
 

@@ -20,7 +20,8 @@ from qts.store.ledger import Ledger
 _SENSE = (
     "`return`: the next bar's log return, close to close; `variance`: its variance, the realised one where bars have "
     "it, else the squared return. `rmse`: in the target's units. `qlike` (of the variance) and `log_score` (negative "
-    "log density of the return): the lower the better. `method.M`: instruments that got the model M in the end."
+    "log density of the return): the lower the better. `versus_B.*`: what the baseline B reached on the same bars. "
+    "`method.M`: instruments that got the model M in the end."
 )
 
 
@@ -83,7 +84,7 @@ class Versions:
             params=training.parameters(bundle, plan, survey, "forecast"),
             metrics={
                 **metrics,
-                **{f"{other}/{name}": value for other, found in beside.items() for name, value in found.items()},
+                **{f"versus_{other}.{name}": value for other, found in beside.items() for name, value in found.items()},
                 **by_bucket(rows),
                 "trained_on_bars": sum(p["bars"] for p in bundle.parameters.values()),
                 **{f"method.{name}": count for name, count in bundle.methods().items()},

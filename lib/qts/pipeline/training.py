@@ -96,8 +96,8 @@ def note_of_run(bundle: Bundle, text: str, further: str) -> dict[str, str]:
     """
     told = (
         f"**{bundle.model}**. {text}\n\n`n`: bars times instruments. `coverage_80`, `coverage_95`: share of outcomes "
-        f"inside the intervals, best at .80 and .95. {further} `bucket/K/*`: the same of the instruments in one Spark "
-        "task. `accuracy.csv` has them by instrument, with the reason wherever a simpler model took over; "
+        f"inside the intervals, best at .80 and .95. {further} `within_bucket.K.*`: the same of the instruments in one "
+        "Spark task. `accuracy.csv` has them by instrument, with the reason wherever a simpler model took over; "
         "`calibration.svg` shows them. The run's duration is that of its batch until it was registered."
     )
     return {"mlflow.note.content": told}
