@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
+import pytest
 import yaml
 from deltalake import DeltaTable
+from pyspark.sql.streaming import StreamingQuery
 from trade_help import SECOND, START, commit, control, instruments, settings_for
 
 from qts.pipeline import trade
+from qts.pipeline.streams import Guarded, await_query
 from qts.settings import Settings
 from qts.store.ledger import Ledger
 from qts.store.tables import table
@@ -90,9 +93,11 @@ Wait = Callable[[str, Callable[[], bool]], None]
 
 
 @contextmanager
-def beside(spark: Any, script: Callable[[Wait], None]) -> Iterator[None]:
+def beside(script: Callable[[Wait], None]) -> Iterator[None]:
     """Runs a script in another thread while the query runs in this one, and stops the query when it ends."""
     failures: list[BaseException] = []
+    # Of the job itself: after other tests its session may be another one than this thread's, which lists no such query.
+    running: list[StreamingQuery] = []
     ended = threading.Event()
 
     def wait_for(what: str, holds: Callable[[], bool]) -> None:
@@ -107,13 +112,19 @@ def beside(spark: Any, script: Callable[[Wait], None]) -> Iterator[None]:
         except BaseException as error:
             failures.append(error)
         while not ended.wait(0.2):  # again, should the query not have begun
-            for query in spark.streams.active:
+            for query in running:
                 query.stop()
+
+    def awaited(query: StreamingQuery, work: Guarded) -> None:
+        running.append(query)
+        await_query(query, work)
 
     thread = threading.Thread(target=play)
     thread.start()
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trade, "await_query", awaited)
+            yield
     finally:
         ended.set()
         thread.join()
@@ -121,7 +132,7 @@ def beside(spark: Any, script: Callable[[Wait], None]) -> Iterator[None]:
         raise failures[0]
 
 
-def test_a_live_market(spark, tmp_path):
+def test_a_live_market(tmp_path):
     settings = live(tmp_path / "work")
     root = settings.tables
     watch = Watch(settings)
@@ -144,7 +155,7 @@ def test_a_live_market(spark, tmp_path):
         seen = watch.batches()
         wait_for("the clock's batches", lambda: watch.batches() > seen)
 
-    with beside(spark, day):
+    with beside(day):
         figures = trade.run(settings, once=False)
     assert figures["ticks"] == 38
     assert figures["late_for_bars"] == 0
@@ -164,7 +175,7 @@ def test_a_live_market(spark, tmp_path):
     # instrument a file though it may be.
     for number, name in enumerate(NAMES):
         commit(root, ticks(range(14, 18), (name,), 200 + 10 * number))
-    with beside(spark, lambda wait_for: wait_for("bars after the restart", lambda: watch.last_bar("Z") >= 17)):
+    with beside(lambda wait_for: wait_for("bars after the restart", lambda: watch.last_bar("Z") >= 17)):
         again = trade.run(settings, once=False)
     assert again["ticks"] == 50
     assert again["late_for_bars"] == 0
