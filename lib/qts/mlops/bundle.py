@@ -27,15 +27,19 @@ if TYPE_CHECKING:
 FILE = "parameters.json"
 #: Where a version's files are among the artefacts of its run.
 ARTIFACT = "model"
-#: What the pyfunc model needs of this package; it travels with the version, so that it loads anywhere.
+#: What the pyfunc models need of this package; it travels with a version, so that it loads anywhere. The same for all
+#: kinds of models: who loads two of them has the code of the first.
 _CODE = (
     "__init__.py",
     "errors.py",
     "market/__init__.py",
     "market/bar.py",
+    "market/returns.py",
     "forecast",
+    "regime",
     "mlops/__init__.py",
     "mlops/bundle.py",
+    "mlops/regimes.py",
 )
 #: Bars of the input example, enough for the slowest model (recursive least squares) to warm up.
 _EXAMPLE = 128
@@ -64,13 +68,11 @@ class Bundle:
         parameters: by instrument.
         job: the command that makes versions.
         loader: the module whose `_load_pyfunc` MLflow calls.
-        code: files and folders of this package that travel with a version, so that it loads anywhere.
         requirements: packages that they need.
     """
 
     job: ClassVar[str] = "qts forecast --once"
     loader: ClassVar[str] = __name__
-    code: ClassVar[tuple[str, ...]] = _CODE
     requirements: ClassVar[tuple[str, ...]] = _REQUIREMENTS
 
     model: str
@@ -150,7 +152,7 @@ class Bundle:
         (data / FILE).write_text(self.to_json(), encoding="utf-8")
         code = folder.with_name("code") / "qts"
         package = Path(__file__).resolve().parents[1]
-        for part in self.code:
+        for part in _CODE:
             if (package / part).is_dir():
                 shutil.copytree(package / part, code / part, ignore=shutil.ignore_patterns("__pycache__"))
             else:

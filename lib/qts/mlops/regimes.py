@@ -32,7 +32,6 @@ class RegimeBundle(Bundle):
 
     job: ClassVar[str] = "qts regime run --once"
     loader: ClassVar[str] = __name__
-    code: ClassVar[tuple[str, ...]] = (*Bundle.code, "regime", "market/returns.py", "mlops/regimes.py")
 
     def signature(self) -> ModelSignature:
         from mlflow.models import ModelSignature
