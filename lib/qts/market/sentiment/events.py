@@ -38,9 +38,13 @@ _TAKEN = r"(?:acquisition|sale|deal|divestment|purchase|merger|transaction)"
 _PENALTY = r"(?:fines?|duty|duties|tariffs?|ban)"
 _GOALS = r"(?:endpoints?|goals?|targets?|objectives?)"
 _IMPAIRMENT = r"(?:impairments?|write-?downs?|write-?offs?|writeoffs?|restructuring charges?)"
-_UNDER = r"(?:sell|reduce|underperform|underweight)"
-_MIDDLE = r"(?:hold|neutral|in-line|market-perform|equal-weight)"
-_OVER = r"(?:buy|outperform|overweight|accumulate)"
+#: What analysts say of a share.
+_SELL, _HOLD, _BUY = (
+    "sell reduce underperform underweight",
+    "hold neutral in-line market-perform equal-weight",
+    "buy outperform overweight accumulate",
+)
+_UNDER, _MIDDLE, _OVER = (f"(?:{'|'.join(words.split())})" for words in (_SELL, _HOLD, _BUY))
 
 
 @dataclass(frozen=True)
@@ -308,7 +312,7 @@ _EVENTS = (
     ),
     _event(0.9, "recommend recommends recommended", r" (?:to )?(?:buy|buying|accumulat\w+)\b"),
     _event(-0.9, "recommend recommends recommended", r" (?:to )?(?:sell|selling|reduc\w+)\b"),
-    _event(0.9, "buy outperform overweight accumulate", rf" from (?:{_MIDDLE}|{_UNDER})\b"),
+    _event(0.9, _BUY, rf" from (?:{_MIDDLE}|{_UNDER})\b"),
     _event(0.7, "premium", r" (?:of # )?(?:to|over)\b"),
     _event(0.7, "top", r" picks?\b"),
     _event(0.9, "coverage initiated initiates", rf"\b[^;.]{{0,40}}\bwith [^;.]{{0,10}}\b{_OVER}\b"),
@@ -319,14 +323,14 @@ _EVENTS = (
         "cuts cut lowers lowered",
         r"\b[^;.]{0,40}\bto (?:underweight|underperform|neutral|hold|sell)(?: from| ?$| \.)",
     ),
-    _event(0.9, "hold neutral sell reduce underperform underweight", rf" to {_OVER}\b"),
-    _event(-0.9, "buy outperform overweight accumulate", rf" to (?:{_MIDDLE}|{_UNDER})\b"),
+    _event(0.9, f"hold neutral {_SELL}", rf" to {_OVER}\b"),
+    _event(-0.9, _BUY, rf" to (?:{_MIDDLE}|{_UNDER})\b"),
     _event(-0.9, "hold neutral", rf" to {_UNDER}\b"),
     _event(0.9, "stable", r" from negative\b"),
     _event(-0.9, "stable", r" from positive\b"),
-    _event(0.9, "hold neutral in-line market-perform equal-weight", rf" from {_UNDER}\b"),
-    _event(-0.9, "hold neutral in-line market-perform equal-weight", rf" from {_OVER}\b"),
-    _event(-0.9, "sell reduce underperform underweight", rf" from (?:{_MIDDLE}|{_OVER})\b"),
+    _event(0.9, _HOLD, rf" from {_UNDER}\b"),
+    _event(-0.9, _HOLD, rf" from {_OVER}\b"),
+    _event(-0.9, _SELL, rf" from (?:{_MIDDLE}|{_OVER})\b"),
     _event(-1.2, "filed files filing", r" for (?:chapter|creditor|administration)\b"),
     _event(-0.4, "concern concerns concerned", r" (?:over|about|that|at)\b"),
     _event(-1.2, "into", r" (?:administration|receivership|liquidation)\b"),
