@@ -20,6 +20,7 @@ from qts.market.sentiment.decay import FORGOTTEN, decayed
 from qts.mlops.regimes import PyFunc, RegimeBundle
 from qts.pipeline import regime_evidence
 from qts.pipeline.regime_buckets import FilterBucket, FitBucket, Returns
+from qts.pipeline.training import by_bucket
 from qts.regime.forward import filter_series
 from qts.regime.model import Regimes
 from qts.regime.panel import Panel, fit_returns, scores
@@ -216,7 +217,10 @@ def test_a_runs_evidence_adds_up():
     assert table.loc["STILL", "fallback"] == "the series does not move"
     assert np.isnan(table.loc["A", "normal_sd"])
     assert table.loc["B", "calm_sd"] < table.loc["B", "normal_sd"] < table.loc["B", "stressed_sd"]
-    whole, parts = regime_evidence.metrics(found), regime_evidence.by_bucket(rows)
+    whole, parts = (
+        regime_evidence.metrics(found),
+        by_bucket(rows, lambda own: regime_evidence.metrics([score["new"] for score in own])),
+    )
     assert whole["n"] == parts["within_bucket.000.n"] + parts["within_bucket.001.n"] == 400
     assert whole["log_density"] == pytest.approx(
         (parts["within_bucket.000.log_density"] + parts["within_bucket.001.log_density"]) / 2

@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from qts.mlops.tracking import Tracking, reachable
+from qts.mlops.tracking import reachable
 from qts.pipeline import bars, forecast, ingest, monitor, regimes, sentiment, trade
+from qts.pipeline.models import tracking_of
 from qts.pipeline.performance import performance
 from qts.settings import ReplaySource, Settings
 from qts.store.ledger import Ledger
@@ -97,7 +98,7 @@ def _last_order(ledger: Ledger) -> str | None:
 
 def _mlflow_runs(settings: Settings) -> int:
     with reachable(settings.tracking_uri):
-        client = Tracking(settings.tracking_uri, settings.mlflow.experiment).client
+        client = tracking_of(settings).client
         experiment = client.get_experiment_by_name(settings.mlflow.experiment)
         if experiment is None:
             return 0

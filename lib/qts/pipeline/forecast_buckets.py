@@ -77,12 +77,13 @@ class FitBucket:
                     baselines = {
                         b: m.run(m.fit(self._training(history)), history)[0] for b, m in build(BASELINES).items()
                     }
+                part = history.columns(columns)
                 beside = {
-                    other: {target: _columns(forecast, columns) for target, forecast in forecasts.items()}
+                    other: {target: _part(forecast, columns, len(part.times)) for target, forecast in forecasts.items()}
                     for other, forecasts in baselines.items()
                     if other != name
                 }
-                yield self._fit(model, history.columns(columns), held, beside)
+                yield self._fit(model, part, held, beside)
 
     def _training(self, history: History) -> History:
         return history.first((history.length * self.fraction).astype(np.int64))
@@ -214,9 +215,9 @@ def _assemble(batches: Iterator[pa.RecordBatch], interval: int) -> tuple[History
     return history, known
 
 
-def _columns(forecast: Forecast, columns: Sequence[int]) -> Forecast:
-    """The forecasts of some instruments."""
-    return Forecast(*(getattr(forecast, field.name)[:, list(columns)] for field in fields(Forecast)))
+def _part(forecast: Forecast, columns: Sequence[int], rows: int) -> Forecast:
+    """The first forecasts of some instruments."""
+    return Forecast(*(getattr(forecast, field.name)[:rows, list(columns)] for field in fields(Forecast)))
 
 
 def _scores(
@@ -224,13 +225,11 @@ def _scores(
 ) -> list[dict[str, Any]]:
     """For each instrument its scores by target, of forecasts made after `until` at bars where `like` has one, too."""
     later = history.inside & (history.times > until)
-    rows = len(later)
     found: list[dict[str, Any]] = [{} for _ in history.instruments]
     for target, other in like.items():
         forecast, actual, chosen = forecasts[target], history.outcome(target), later & np.isfinite(other.mean)
         for n, scores in enumerate(found):
-            own = Forecast(*(getattr(forecast, field.name)[:rows, n] for field in fields(Forecast)))
-            scores[target] = astuple(Score.of(target, own, actual[:, n], chosen[:, n]))
+            scores[target] = astuple(Score.of(target, forecast.column(n), actual[:, n], chosen[:, n]))
     return found
 
 

@@ -34,20 +34,6 @@ def accuracy(bundle: Bundle, rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=None if found else [*_WHAT, "n", "rmse", *_LEVELS])
 
 
-def by_bucket(rows: Sequence[Row]) -> dict[str, float]:
-    """Metrics of each bucket by name, `within_bucket.003.variance.rmse`.
-
-    MLflow draws charts in the order of the alphabet: those of all instruments come first.
-    """
-    found: dict[str, float] = {}
-    for bucket in sorted({row["bucket"] for row in rows}):
-        scores = [row["scores"]["new"] for row in rows if row["bucket"] == bucket]
-        for target in scores[0]:
-            total = sum((Score(*score[target]) for score in scores), Score())
-            found |= {f"within_bucket.{bucket:03d}.{name}": value for name, value in total.metrics(target).items()}
-    return found
-
-
 def calibration_plot(table: pd.DataFrame, title: str) -> bytes:
     """By how much each instrument's coverage is off, as svg.
 

@@ -13,7 +13,7 @@ from qts.mlops.registry import CHALLENGER, CHAMPION, Registry
 from qts.pipeline import training
 from qts.pipeline.batches import Plan
 from qts.pipeline.forecast_buckets import BASELINES
-from qts.pipeline.forecast_evidence import Row, accuracy, by_bucket, calibration_plot
+from qts.pipeline.forecast_evidence import Row, accuracy, calibration_plot
 from qts.pipeline.forecast_survey import Survey
 from qts.store.ledger import Ledger
 
@@ -85,7 +85,7 @@ class Versions:
             metrics={
                 **metrics,
                 **{f"versus_{other}.{name}": value for other, found in beside.items() for name, value in found.items()},
-                **by_bucket(rows),
+                **training.by_bucket(rows, lambda own: _figures(own, "new")),
                 "trained_on_bars": sum(p["bars"] for p in bundle.parameters.values()),
                 **{f"method.{name}": count for name, count in bundle.methods().items()},
             },

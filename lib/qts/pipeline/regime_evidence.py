@@ -34,15 +34,6 @@ def metrics(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
-def by_bucket(rows: Sequence[Row]) -> dict[str, float]:
-    """Metrics of each bucket by name, `within_bucket.003.log_density`."""
-    found: dict[str, float] = {}
-    for bucket in sorted({row["bucket"] for row in rows}):
-        own = metrics([row["scores"]["new"] for row in rows if row["bucket"] == bucket])
-        found |= {f"within_bucket.{bucket:03d}.{name}": value for name, value in own.items()}
-    return found
-
-
 def accuracy(bundle: Bundle, rows: Sequence[Row]) -> pd.DataFrame:
     """A row per instrument fitted now; what got a simpler model says why.
 

@@ -12,7 +12,7 @@ from qts.mlops.registry import CHALLENGER, CHAMPION, Registry
 from qts.pipeline import training
 from qts.pipeline.batches import Plan
 from qts.pipeline.forecast_survey import Survey
-from qts.pipeline.regime_evidence import Row, accuracy, by_bucket, calibration_plot, metrics
+from qts.pipeline.regime_evidence import Row, accuracy, calibration_plot, metrics
 from qts.regime.panel import UNFITTED
 from qts.store.ledger import Ledger
 
@@ -85,7 +85,7 @@ class Versions:
             params={**training.parameters(bundle, plan, survey, "regime"), "unfitted": unfitted},
             metrics={
                 **figures,
-                **by_bucket(rows),
+                **training.by_bucket(rows, lambda own: metrics([score["new"] for score in own])),
                 "trained_on_bars": sum(p["bars"] for p in bundle.parameters.values()),
                 **{f"states.{k}": states.count(k) for k in sorted(set(states))},
             },

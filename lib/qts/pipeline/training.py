@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -113,6 +113,24 @@ def tags(bundle: Bundle, plan: Plan, survey: Survey, job: str, verdict: Verdict)
         "qts.provenance": ",".join(survey.provenance),
         "qts.code": plan["code"],
     }
+
+
+def by_bucket(
+    rows: Sequence[Mapping[str, Any]], figures: Callable[[list[Mapping[str, Any]]], Mapping[str, float]]
+) -> dict[str, float]:
+    """Metrics of each bucket by name, `within_bucket.003.variance.rmse`.
+
+    MLflow draws charts in the order of the alphabet: those of all instruments come first.
+
+    Args:
+        rows: fitted instruments with their `bucket` and `scores`.
+        figures: of the scores of some instruments.
+    """
+    found: dict[str, float] = {}
+    for bucket in sorted({row["bucket"] for row in rows}):
+        own = figures([row["scores"] for row in rows if row["bucket"] == bucket])
+        found |= {f"within_bucket.{bucket:03d}.{name}": value for name, value in own.items()}
+    return found
 
 
 def read_by(plan: Plan) -> dict[str, int]:
